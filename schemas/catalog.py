@@ -1,0 +1,107 @@
+"""Catalog records, version 1: what a decision may look up. Topic `catalog`, one partition,
+compacted.
+
+Keyed by (kind, id, version) and never overwritten (D3): a change is a new version. Workers see the
+catalog up to an offset that each cycle's entry records, so a decision can be made again.
+"""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field
+
+from schemas.budget import Denomination
+from schemas.entry import Part
+from schemas.envelope import Amount, Count, Name, Record
+from schemas.limits import PRIORITY_MAX
+
+Days = Annotated[int, Field(ge=1, le=3650)]
+
+
+class PlanGrant(Part):
+    """What every customer is granted at first sight."""
+
+    denomination: Denomination
+    amount: Amount
+    priority: Annotated[int, Field(ge=0, le=PRIORITY_MAX)] = 0
+    reason: Name = "default plan"
+
+
+class Rules(Record):
+    """Every setting that a decision can see (D4)."""
+
+    kind: Literal["rules"] = "rules"
+    id: Name
+    version: Name
+    horizon_days: Days = 35
+    """How long an id stays claimed."""
+    lateness_days: Days = 34
+    """How old an event may be when it is appended."""
+    future_seconds: Annotated[int, Field(ge=0, le=86_400)] = 3_600
+    """How far ahead of its append an event may be dated: an hour forgives a wrong zone on no
+    server, but every clock that is merely off."""
+    open_grants_max: Annotated[int, Field(ge=1, le=10_000)] = 256
+    """Grants that one customer may hold open."""
+    default_plan: list[PlanGrant]
+    provisional_usd_per_million_tokens: Amount = "15"
+    """What an unpriced token charges a dollar balance until its event is rated anew (M1)."""
+
+
+class Generation(Record):
+    """One life of the topics: recreating or repartitioning them starts the next (K5)."""
+
+    kind: Literal["generation"] = "generation"
+    id: Name
+    version: Name
+    generation: Annotated[int, Field(ge=1)]
+    partitions: Annotated[int, Field(ge=1)]
+    topic_ids: dict[str, str] = {}
+    """The broker's ids of the topics by name; empty where the client cannot read them."""
+
+
+class Rate(Part):
+    """A price per million tokens; `tiers` [(threshold, price)] replace it above a total of input
+    tokens."""
+
+    base: Amount
+    tiers: list[tuple[Count, Amount]] = []
+
+
+class PriceSpan(Part):
+    """Prices that hold from a day (UTC) on, or between two times of each day; later spans win."""
+
+    from_day: Annotated[str, Field(pattern=r"^[0-9]{4}-[0-9]{2}-[0-9]{2}$")] | None = None
+    daily_from_second: Annotated[int, Field(ge=0, le=86_400)] | None = None
+    daily_to_second: Annotated[int, Field(ge=0, le=86_400)] | None = None
+    rates: dict[str, Rate]
+    """By token class, as in `usage.Tokens`; a class without a rate takes that of the class it is
+    part of."""
+    unsupported: list[Name] = []
+    """What else this model is charged for, that tokens alone do not tell."""
+
+
+class ModelPrices(Part):
+    """The prices of one model and the clause that recognises its name."""
+
+    id: Name
+    match: dict[str, Any]
+    spans: list[PriceSpan]
+
+
+class ProviderPrices(Part):
+    """A provider's models. `match` recognises the provider, `model_match` a model named without
+    one."""
+
+    id: Name
+    match: dict[str, Any] | None = None
+    model_match: dict[str, Any] | None = None
+    fallback: list[Name] = []
+    models: list[ModelPrices]
+
+
+class PriceBook(Record):
+    """All list prices of one version of their source."""
+
+    kind: Literal["price_book"] = "price_book"
+    id: Name
+    version: Name
+    providers: list[ProviderPrices]

@@ -1,0 +1,182 @@
+"""Bytes to records and back: the one decoder for Kafka and HTTP, the one encoder for what Tollgate
+writes.
+
+Decoding goes by the Structs; only a record they refuse is read again with Pydantic, for the reason
+a person is given. A record is checked in the order of `RejectCode`: size, JSON, version, fields.
+"""
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final, TypeVar, cast
+
+import msgspec
+import orjson
+from pydantic import BaseModel, ValidationError
+
+from schemas import budget, signal, structs, usage
+from schemas.envelope import SCHEMA_VERSION
+from schemas.errors import RejectCode, RejectError
+from schemas.limits import EVENT_BYTES_MAX, ID_BYTES_MAX, REASON_CHARS_MAX
+from schemas.structs import CatalogRecord, DeadLetter, LedgerEntry
+
+T = TypeVar("T")
+
+_ID_FIELDS: Final = (
+    "event_id",
+    "source",
+    "customer_id",
+    "agent_id",
+    "task_ref",
+    "trace_id",
+    "scope_id",
+    "reservation_id",
+)
+
+_encoder: Final = msgspec.json.Encoder()
+_ledger_decoder: Final = msgspec.json.Decoder(LedgerEntry)
+_catalog_decoder: Final = msgspec.json.Decoder(CatalogRecord)
+_dead_letter_decoder: Final = msgspec.json.Decoder(DeadLetter)
+
+encode: Final[Callable[[Any], bytes]] = _encoder.encode
+"""The JSON of a Struct: fields in the order of the schema, defaults left out, the same bytes every
+time."""
+
+
+def _fact_decoder(struct: Any, model: type[BaseModel]) -> Callable[[bytes | None], Any]:
+    decode = msgspec.json.Decoder(struct).decode
+    id_fields = tuple(name for name in _ID_FIELDS if name in model.model_fields)
+
+    def decode_fact(value: bytes | None) -> Any:
+        if value is None:
+            raise RejectError(RejectCode.EMPTY, "the record has no value")
+        if len(value) > EVENT_BYTES_MAX:
+            raise RejectError(
+                RejectCode.OVERSIZED, f"{len(value)} bytes; a record may have {EVENT_BYTES_MAX}"
+            )
+        try:
+            fact = decode(value)
+        except (ValueError, RecursionError) as fault:
+            raise explain(model, value, str(fault)) from None
+        # Plain ASCII without an escape cannot hold an id of more bytes than characters.
+        if not value.isascii() or b"\\" in value:
+            for name in id_fields:
+                text = getattr(fact, name)
+                if text is not None and len(text.encode()) > ID_BYTES_MAX:
+                    raise explain(model, value, f"{name} is longer than {ID_BYTES_MAX} bytes")
+        return fact
+
+    return decode_fact
+
+
+decode_usage: Final[Callable[[bytes | None], usage.Usage]] = _fact_decoder(
+    structs.Usage, usage.Usage
+)
+"""A usage record. Raises RejectError."""
+
+decode_signal: Final[Callable[[bytes | None], signal.Signal]] = _fact_decoder(
+    structs.Signal, signal.Signal
+)
+"""A signal record. Raises RejectError."""
+
+decode_budget: Final[Callable[[bytes | None], budget.Grant]] = _fact_decoder(
+    structs.Grant, budget.Grant
+)
+"""A budget record. Raises RejectError."""
+
+MODELS: Final[dict[type[Any], type[BaseModel]]] = {
+    structs.Usage: usage.Usage,
+    structs.Signal: signal.Signal,
+    structs.Grant: budget.Grant,
+}
+"""The public contract behind each inbound Struct."""
+
+
+def explain(model: type[BaseModel], value: bytes, fault: str) -> RejectError:
+    """Why `value` is not a record of `model`, in the words of the public contract.
+
+    `fault` is what the fast path found; it stands where the contract itself finds nothing wrong
+    (which the differential fuzz says does not happen).
+    """
+    try:
+        parsed = orjson.loads(value)
+    except orjson.JSONDecodeError as error:
+        return RejectError(RejectCode.MALFORMED, _short(f"not JSON: {error}"))
+    if not isinstance(parsed, dict):
+        return RejectError(RejectCode.MALFORMED, "not a JSON object")
+    version = parsed.get("schema_version")
+    if type(version) is not int or version != SCHEMA_VERSION:
+        return RejectError(
+            RejectCode.UNKNOWN_VERSION,
+            f"schema_version must be {SCHEMA_VERSION}, not {str(version)[:40]!r}",
+            "schema_version",
+        )
+    try:
+        model.model_validate_json(value)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        field = ".".join(str(part) for part in first["loc"])
+        unknown = first["type"] == "extra_forbidden"
+        code = RejectCode.UNKNOWN_FIELD if unknown else RejectCode.INVALID_FIELD
+        return RejectError(code, _short(f"{field}: {first['msg']}"), field[:REASON_CHARS_MAX])
+    return RejectError(RejectCode.INVALID_FIELD, _short(fault))
+
+
+def _short(text: str) -> str:
+    # Control characters and lone surrogates of somebody's bytes would break the dead letter's JSON.
+    clean = text.encode("utf-8", "replace").decode()
+    return clean if len(clean) <= REASON_CHARS_MAX else clean[: REASON_CHARS_MAX - 1] + "…"
+
+
+def decode_entry(value: bytes) -> LedgerEntry:
+    """An entry of the ledger. Raises ValueError where Tollgate did not write it."""
+    entry: LedgerEntry = _ledger_decoder.decode(value)
+    return entry
+
+
+def decode_dead_letter(value: bytes) -> DeadLetter:
+    """A dead letter. Raises ValueError where Tollgate did not write it."""
+    return _dead_letter_decoder.decode(value)
+
+
+def catalog_key(record: CatalogRecord) -> bytes:
+    """The Kafka key of a catalog record: kind, id and version, so that nothing is ever
+    overwritten."""
+    kind = cast(Any, record).__struct_config__.tag
+    return f"{kind}/{record.id}/{record.version}".encode()
+
+
+def decode_catalog(value: bytes) -> CatalogRecord:
+    """A catalog record. Raises ValueError for an unknown kind or version."""
+    record: CatalogRecord = _catalog_decoder.decode(value)
+    return record
+
+
+class Mark(msgspec.Struct, frozen=True, gc=False):
+    """Where a row stands: all that the sink needs to know of an outbound record."""
+
+    generation: int
+    partition: int
+    sequence: int
+    decided_at: int
+
+
+_mark_decoder: Final = msgspec.json.Decoder(Mark)
+
+
+def decode_mark(value: bytes) -> Mark:
+    """The position of any outbound record, without decoding the rest of it. Raises ValueError."""
+    return _mark_decoder.decode(value)
+
+
+def state_codec(kind: type[T]) -> tuple[Callable[[T], bytes], Callable[[bytes], T]]:
+    """Encoder and decoder of a state class (a dataclass) for stores and changelogs, as JSON."""
+    return _encoder.encode, msgspec.json.Decoder(kind).decode
+
+
+def to_plain(record: Any) -> Any:
+    """A Struct as dicts, lists and scalars, for output to a person."""
+    return msgspec.to_builtins(record)
+
+
+def join_rows(values: Iterable[bytes]) -> bytes:
+    """Records as one JSONEachRow body for ClickHouse."""
+    return b"\n".join(values)

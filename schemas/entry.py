@@ -1,0 +1,150 @@
+"""Entries of the ledger, version 1: every accepted consequence, in the order that counts.
+
+Field names are the column names of ClickHouse's `ledger` table, so that the JSON of entries is an
+insert body as it stands. Times are microseconds since the epoch. Personal data (metadata) never
+gets here.
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from schemas.budget import Denomination
+from schemas.envelope import Count, Currency, Id, Name, Record, SignedAmount, TimeUs
+
+Offset = Annotated[int, Field(ge=0)]
+Sequence = Annotated[int, Field(ge=0)]
+
+
+class Part(BaseModel):
+    """Base of values inside an entry."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+class Consumed(Part):
+    """The records [from_offset, to_offset) of one inbound topic that a cycle took."""
+
+    topic: Name
+    from_offset: Offset
+    to_offset: Offset
+
+
+class Burn(Part):
+    """What an entry took from one grant."""
+
+    grant_id: Name
+    """The `entry_id` of the grant's own entry."""
+    denomination: Denomination
+    amount: SignedAmount
+
+
+class Entry(Record):
+    """Base of all entries.
+
+    `sequence` is dense per (generation, partition): count = max + 1. `entry_id` is a function of
+    where the entry comes from (decision 004), so deciding again writes the same bytes. `decided_at`
+    is the domain time of the cycle: it never runs backwards in a partition, and ClickHouse's
+    partitions follow its month.
+    """
+
+    entry_id: Name
+    generation: Annotated[int, Field(ge=1)]
+    partition: Annotated[int, Field(ge=0)]
+    sequence: Sequence
+    cycle: Annotated[int, Field(ge=1)]
+    decided_at: TimeUs
+
+
+class CycleEntry(Entry):
+    """The first entry of each cycle: what it consumed and under what it was decided (D1)."""
+
+    kind: Literal["cycle"] = "cycle"
+    catalog_offset: Offset
+    """The next offset of the catalog: records below it were visible."""
+    rules_version: Annotated[int, Field(ge=1)]
+    consumed: list[Consumed]
+    accepted: Count
+    duplicates: Count
+    conflicts: Count
+    dead_letters: Count
+    """All dead letters, conflicts among them."""
+    dead_letter_sequence: Sequence
+    """How many dead letters the partition has written after this cycle."""
+
+
+class SourcedEntry(Entry):
+    """An entry that follows from one record of an inbound topic."""
+
+    topic: Name
+    source_offset: Offset
+    entry_index: Count
+    """Its place among the entries of that record."""
+    appended_at: TimeUs
+    occurred_at: TimeUs
+    customer_id: Id
+    source: Id
+    event_id: Id
+
+
+class UsageEntry(SourcedEntry):
+    """A usage event that counts: what was consumed, what it cost, how it was covered."""
+
+    kind: Literal["usage"] = "usage"
+    agent_id: str = ""
+    task_ref: str = ""
+    trace_id: str = ""
+    provider: str = ""
+    model: str = ""
+    units: Count = 0
+    input_tokens: Count = 0
+    cache_read_tokens: Count = 0
+    cache_write_tokens: Count = 0
+    output_tokens: Count = 0
+    reasoning_tokens: Count = 0
+    input_audio_tokens: Count = 0
+    output_audio_tokens: Count = 0
+    cost: SignedAmount = "0"
+    currency: Currency = "USD"
+    cost_basis: Literal["reported", "priced", "unpriced", "none"] = "none"
+    """Where the cost comes from: the producer, the price book, nowhere yet, or nothing that
+    costs."""
+    price_version: str = ""
+    """The price book that priced it."""
+    priced_as: str = ""
+    """The provider and model of the price book that it was priced as."""
+    provisional: SignedAmount = "0"
+    """What an unpriced event charges a dollar balance until it is rated anew (M1)."""
+    covered_units: Count = 0
+    covered_tokens: Count = 0
+    covered_usd: SignedAmount = "0"
+    burns: list[Burn] = []
+    success: bool = True
+    flags: list[Name] = []
+
+
+class SignalEntry(SourcedEntry):
+    """A business outcome that counts."""
+
+    kind: Literal["signal"] = "signal"
+    agent_id: str = ""
+    trace_id: str = ""
+    scope_id: str = ""
+    signal_name: Name
+    quantity: Count = 1
+    cost_tracing: bool = False
+
+
+class GrantEntry(SourcedEntry):
+    """An allowance that now counts: from a budget record, or from the default plan at first sight.
+
+    Its `entry_id` is the grant's id in every burn.
+    """
+
+    kind: Literal["grant"] = "grant"
+    denomination: Denomination
+    amount: SignedAmount
+    priority: Count
+    effective_at: TimeUs
+    expires_at: TimeUs | None = None
+    reason: str = ""

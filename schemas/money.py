@@ -1,0 +1,91 @@
+"""Money as integers of pico-dollars (10**-12), its one way in and out of text, and the one
+rounding.
+
+No float ever: text is read digit by digit, products are exact integers, and `round_half_even` is
+the only place where something is rounded (decision 001, M2). Other currencies use the same scale,
+under their ISO code.
+"""
+
+import re
+from typing import Final
+
+from schemas.limits import AMOUNT_FRACTION_DIGITS_MAX, AMOUNT_INTEGER_DIGITS_MAX
+
+PICO: Final = 10**12
+"""Pico-dollars in a dollar."""
+
+AMOUNT_PATTERN: Final = (
+    rf"^[0-9]{{1,{AMOUNT_INTEGER_DIGITS_MAX}}}(\.[0-9]{{1,{AMOUNT_FRACTION_DIGITS_MAX}}})?$"
+)
+"""A plain decimal without sign or exponent. ASCII digits only: `\\d` would take other scripts."""
+
+_amount = re.compile(AMOUNT_PATTERN.removesuffix("$") + r"\Z")
+_loose_amount = re.compile(r"([0-9]{1,18})(?:\.([0-9]{0,64}))?(?:[eE]([+-]?[0-9]{1,2}))?\Z")
+
+
+def parse_amount(text: str) -> int:
+    """The pico amount that a decimal text such as `0.015` says, exactly.
+
+    Raises ValueError for anything but `AMOUNT_PATTERN`: signs, exponents, blanks, NaN, more than 12
+    decimals.
+    """
+    if not _amount.match(text):
+        raise ValueError(f"not an amount of at most 12 decimals without sign: {text[:40]!r}")
+    whole, _, fraction = text.partition(".")
+    return int(whole) * PICO + int(fraction.ljust(12, "0")) if fraction else int(whole) * PICO
+
+
+def format_amount(pico: int) -> str:
+    """The shortest decimal text of a pico amount; `parse_amount` of it gives the amount back.
+
+    Negative amounts (adjustments, reversals) carry a leading minus, which only entries may have.
+    """
+    if not pico:
+        return "0"
+    sign = "-" if pico < 0 else ""
+    whole, fraction = divmod(abs(pico), PICO)
+    if not fraction:
+        return f"{sign}{whole}"
+    return f"{sign}{whole}.{fraction:012d}".rstrip("0")
+
+
+def parse_signed_amount(text: str) -> int:
+    """`parse_amount` with an optional leading minus: for amounts that Tollgate wrote itself."""
+    return -parse_amount(text[1:]) if text.startswith("-") else parse_amount(text)
+
+
+def round_half_even(numerator: int, denominator: int) -> int:
+    """`numerator / denominator` as an integer, ties to even. The one rounding of money (M2).
+
+    `denominator` must be positive; the numerator may be negative.
+    """
+    if denominator <= 0:
+        raise ValueError("the denominator of an amount must be positive")
+    quotient, rest = divmod(numerator, denominator)
+    twice = 2 * rest
+    if twice > denominator or (twice == denominator and quotient & 1):
+        return quotient + 1
+    return quotient
+
+
+def amount_from_number_text(text: str) -> tuple[int, bool]:
+    """The pico amount of a JSON number's text, for adapters whose clients send floats.
+
+    Reads the text as a decimal, exponent included, and rounds what lies beyond 12 decimals. Returns
+    the amount and whether something was rounded away, which the adapter flags (M2). Raises
+    ValueError for signs, NaN, infinities and texts out of range.
+    """
+    match = _loose_amount.match(text)
+    if not match:
+        raise ValueError(f"not a non-negative decimal number: {text[:40]!r}")
+    whole, fraction, exponent = match[1], match[2] or "", int(match[3] or 0)
+    digits, scale = int(whole + fraction), len(fraction) - exponent
+    if scale <= 12:
+        pico = digits * 10 ** (12 - scale)
+        rounded = False
+    else:
+        pico = round_half_even(digits, 10 ** (scale - 12))
+        rounded = pico * 10 ** (scale - 12) != digits
+    if pico >= 10 ** (AMOUNT_INTEGER_DIGITS_MAX + 12):
+        raise ValueError(f"amount out of range: {text[:40]!r}")
+    return pico, rounded

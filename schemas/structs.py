@@ -1,0 +1,170 @@
+"""The msgspec twin of every record: the same fields, made for speed.
+
+The Pydantic models are the contract; this module builds a frozen Struct from each model's own
+fields when it is loaded, so there is one definition and nothing to keep in step. Type checkers are
+shown the model, whose fields and keyword constructor are the same. What a Struct does not check
+(`AfterValidator`s: the bytes of an id, the calendar, twelve decimals) `schemas.codec` and
+`streams.domain.facts` do with the very functions the models use.
+"""
+
+import re
+from collections.abc import Iterable
+from enum import Enum
+from functools import cache
+from types import NoneType, UnionType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
+
+import annotated_types
+import msgspec
+from pydantic import AfterValidator, BaseModel, StringConstraints
+from pydantic.fields import FieldInfo
+
+from schemas import attribution, budget, catalog, deadletter, entry, signal, usage
+
+
+def _constraints(metadata: Iterable[object]) -> dict[str, Any]:
+    r"""The msgspec constraints that say what this Pydantic metadata says.
+
+    A pattern is left out where an AfterValidator follows: its function reads the whole text anyway.
+    `$` becomes `\Z`, because Python's `$` would let a final newline pass and Pydantic's does not.
+    """
+    found: dict[str, Any] = {}
+    pattern: str | None = None
+    validated = False
+    for item in metadata:
+        if isinstance(item, FieldInfo):
+            found |= _constraints(item.metadata)
+        elif isinstance(item, AfterValidator):
+            validated = True
+        elif isinstance(item, annotated_types.Ge):
+            found["ge"] = item.ge
+        elif isinstance(item, annotated_types.Le):
+            found["le"] = item.le
+        elif isinstance(item, annotated_types.MinLen):
+            found["min_length"] = item.min_length
+        elif isinstance(item, annotated_types.MaxLen):
+            found["max_length"] = item.max_length
+        elif isinstance(item, StringConstraints):
+            if item.min_length is not None:
+                found["min_length"] = item.min_length
+            if item.max_length is not None:
+                found["max_length"] = item.max_length
+            pattern = item.pattern if isinstance(item.pattern, str) else pattern
+        else:
+            pattern = getattr(item, "pattern", None) or pattern
+    if pattern and not validated:
+        found["pattern"] = re.sub(r"\$$", r"\\Z", pattern)
+    return found
+
+
+def _twin_type(annotation: Any) -> Any:
+    """The annotation with models replaced by their Structs and constraints by msgspec's."""
+    origin, args = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        constraints = _constraints(args[1:])
+        base = _twin_type(args[0])
+        return Annotated[base, msgspec.Meta(**constraints)] if constraints else base
+    if origin in (Union, UnionType):
+        return Union[tuple(_twin_type(arg) for arg in args)]  # noqa: UP007 - built at run time
+    if origin in (list, dict, tuple):
+        return origin[tuple(_twin_type(arg) for arg in args)]
+    if origin is Literal or annotation in (Any, NoneType):
+        return annotation
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return struct_of(annotation)
+    if isinstance(annotation, type) and issubclass(annotation, str | int | bool | Enum):
+        return annotation
+    raise TypeError(f"no msgspec twin for the type {annotation!r}: extend schemas.structs")
+
+
+@cache
+def struct_of(model: type[BaseModel]) -> type[Any]:
+    """A frozen, keyword-only Struct with the fields, defaults and constraints of `model`.
+
+    A `kind` field becomes the tag of the Struct; defaults are left out when it is encoded; unknown
+    fields are refused when it is decoded.
+    """
+    fields: list[tuple[str, Any, Any]] = []
+    tag: str | None = None
+    for name, info in model.model_fields.items():
+        if name == "kind":
+            tag = info.default
+            continue
+        annotation = (
+            Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
+        )
+        default = msgspec.NODEFAULT if info.is_required() else msgspec.field(default=info.default)
+        if isinstance(info.default, list | dict):
+            default = msgspec.field(default_factory=type(info.default))
+        fields.append((name, _twin_type(annotation), default))
+    return msgspec.defstruct(
+        model.__name__,
+        fields,
+        frozen=True,
+        kw_only=True,
+        forbid_unknown_fields=True,
+        omit_defaults=True,
+        gc=False,
+        tag_field="kind" if tag else None,
+        tag=tag,
+        module=__name__,
+    )
+
+
+if TYPE_CHECKING:
+    from schemas.attribution import Attribution
+    from schemas.budget import Grant
+    from schemas.catalog import Generation, PlanGrant, PriceBook, Rules
+    from schemas.deadletter import DeadLetter
+    from schemas.entry import Burn, Consumed, CycleEntry, GrantEntry, SignalEntry, UsageEntry
+    from schemas.signal import Signal
+    from schemas.usage import Tokens, Usage
+else:
+    Attribution = struct_of(attribution.Attribution)
+    Burn = struct_of(entry.Burn)
+    Consumed = struct_of(entry.Consumed)
+    CycleEntry = struct_of(entry.CycleEntry)
+    DeadLetter = struct_of(deadletter.DeadLetter)
+    Generation = struct_of(catalog.Generation)
+    Grant = struct_of(budget.Grant)
+    GrantEntry = struct_of(entry.GrantEntry)
+    PlanGrant = struct_of(catalog.PlanGrant)
+    PriceBook = struct_of(catalog.PriceBook)
+    Rules = struct_of(catalog.Rules)
+    Signal = struct_of(signal.Signal)
+    SignalEntry = struct_of(entry.SignalEntry)
+    Tokens = struct_of(usage.Tokens)
+    Usage = struct_of(usage.Usage)
+    UsageEntry = struct_of(entry.UsageEntry)
+
+LedgerEntry = CycleEntry | UsageEntry | SignalEntry | GrantEntry
+"""Everything that stands in the ledger."""
+
+CatalogRecord = Rules | Generation | PriceBook
+"""Everything that stands in the catalog."""
+
+InboundFact = Usage | Signal | Grant
+"""Everything that a worker reads and decides."""
+
+__all__ = [
+    "Attribution",
+    "Burn",
+    "CatalogRecord",
+    "Consumed",
+    "CycleEntry",
+    "DeadLetter",
+    "Generation",
+    "Grant",
+    "GrantEntry",
+    "InboundFact",
+    "LedgerEntry",
+    "PlanGrant",
+    "PriceBook",
+    "Rules",
+    "Signal",
+    "SignalEntry",
+    "Tokens",
+    "Usage",
+    "UsageEntry",
+    "struct_of",
+]

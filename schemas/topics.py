@@ -1,0 +1,129 @@
+"""The single list of topics: name, key, what they hold, how they are kept.
+
+All names stand under the installation's prefix. The customer topics have the same number of
+partitions and are keyed by customer id with murmur2, so that what belongs to a customer meets in
+one partition (K1). Append time is a fact of the log (`LogAppendTime`).
+"""
+
+from dataclasses import dataclass, field
+from typing import Final, Literal
+
+from schemas.limits import OUTBOUND_RECORD_BYTES_MAX, RECORD_BYTES_MAX
+
+FOR_EVER: Final = -1
+"""Retention of the books: kept unless an operator, having archived them, decides otherwise."""
+
+CLAIMS_RETENTION_DAYS: Final = 42
+"""The claims' changelog is deleted by time: the horizon of 35 days and a week's margin (I6)."""
+
+DAY_MS: Final = 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """A topic and its settings. `name` is the logical name; `partitions` None means the
+    installation's."""
+
+    name: str
+    purpose: str
+    key: str
+    value: str
+    partitions: int | None = None
+    cleanup: Literal["delete", "compact"] = "delete"
+    retention_ms: int = FOR_EVER
+    record_bytes_max: int = RECORD_BYTES_MAX
+    more: dict[str, str] = field(default_factory=dict)
+
+    def full_name(self, prefix: str) -> str:
+        """The name on the broker."""
+        return prefix + self.name
+
+    def config(self) -> dict[str, str]:
+        """The broker's settings of this topic, each of which `topics create` sets and compares."""
+        return {
+            "cleanup.policy": self.cleanup,
+            "retention.ms": str(self.retention_ms),
+            "retention.bytes": "-1",
+            "message.timestamp.type": "LogAppendTime",
+            "max.message.bytes": str(self.record_bytes_max),
+            **self.more,
+        }
+
+
+USAGE: Final = Topic("usage", "what was consumed", "customer_id", "Usage")
+SIGNALS: Final = Topic("signals", "business outcomes", "customer_id", "Signal")
+BUDGETS: Final = Topic("budgets", "grants and limits, by administration", "customer_id", "Grant")
+PREFLIGHTS: Final = Topic(
+    "preflights", "leases and decisions of the owner of a partition", "customer_id", "Preflight"
+)
+TRANSFERS: Final = Topic(
+    "transfers",
+    "internal facts between accounts",
+    "account",
+    "Transfer",
+    record_bytes_max=RECORD_BYTES_MAX,
+)
+UNASSIGNED: Final = Topic(
+    "unassigned", "spans that name no customer yet", "trace_id", "Usage", retention_ms=7 * DAY_MS
+)
+CATALOG: Final = Topic(
+    "catalog",
+    "rules, price books, generations",
+    "kind/id/version",
+    "CatalogRecord",
+    partitions=1,
+    cleanup="compact",
+    record_bytes_max=OUTBOUND_RECORD_BYTES_MAX,
+)
+OWNERS: Final = Topic(
+    "owners",
+    "partition to address and lease",
+    "partition",
+    "Owner",
+    partitions=1,
+    cleanup="compact",
+)
+LEDGER: Final = Topic("ledger", "every accepted consequence", "customer_id", "LedgerEntry")
+ATTRIBUTIONS: Final = Topic("attributions", "cost shares", "customer_id", "Attribution")
+DEAD_LETTERS: Final = Topic(
+    "dead-letters",
+    "what could not be accepted, whole",
+    "as on the record",
+    "DeadLetter",
+    record_bytes_max=OUTBOUND_RECORD_BYTES_MAX,
+)
+ACCOUNTS_CHANGELOG: Final = Topic(
+    "accounts-changelog",
+    "the budget table: accounts and the partition's progress",
+    "customer_id",
+    "Account",
+    cleanup="compact",
+)
+CLAIMS_CHANGELOG: Final = Topic(
+    "claims-changelog",
+    "claimed ids, many in one record",
+    "cycle",
+    "packed claims",
+    retention_ms=CLAIMS_RETENTION_DAYS * DAY_MS,
+    record_bytes_max=OUTBOUND_RECORD_BYTES_MAX,
+)
+
+TOPICS: Final = (
+    USAGE,
+    SIGNALS,
+    BUDGETS,
+    PREFLIGHTS,
+    TRANSFERS,
+    UNASSIGNED,
+    CATALOG,
+    OWNERS,
+    LEDGER,
+    ATTRIBUTIONS,
+    DEAD_LETTERS,
+    ACCOUNTS_CHANGELOG,
+    CLAIMS_CHANGELOG,
+)
+"""All topics of an installation."""
+
+INBOUND: Final = (BUDGETS, SIGNALS, USAGE)
+"""What a worker reads, in the order in which a cycle folds it."""

@@ -1,0 +1,1 @@
+"""Tollgate's own code: the domain, its edges, and the commands; see docs/architecture.md."""

@@ -1,0 +1,100 @@
+"""A customer's account: what is granted, what was used, what is available."""
+
+from dataclasses import dataclass, field
+
+from schemas.budget import Denomination
+from schemas.money import format_amount, parse_signed_amount
+from schemas.structs import Burn, GrantEntry, UsageEntry
+from streams.domain.grants import OpenGrant, insert_grant, open_at, unexpired
+
+
+@dataclass(slots=True)
+class Account:
+    """The budget table's row of one customer.
+
+    `grants` stand in burn order and only while something is left of them. The used totals run over
+    everything ever accepted, covered or not; `used_pico_usd` is what was charged in dollars,
+    `used_other` what cost in other currencies, by ISO code, in pico.
+    """
+
+    customer_id: str
+    grants: list[OpenGrant] = field(default_factory=list)
+    used_units: int = 0
+    used_tokens: int = 0
+    used_pico_usd: int = 0
+    used_other: dict[str, int] = field(default_factory=dict)
+    events: int = 0
+    signals: int = 0
+    last_sequence: int = -1
+    """The ledger sequence of the last entry folded in."""
+
+
+def available(account: Account, denomination: Denomination, now_us: int) -> int:
+    """What the open grants of a denomination still cover at a domain time."""
+    return sum(
+        grant.remaining
+        for grant in account.grants
+        if grant.denomination == denomination and open_at(grant, now_us)
+    )
+
+
+def balance_text(denomination: str, amount: int) -> str:
+    """A balance as the ledger writes it: whole units and tokens, dollars as a decimal."""
+    return format_amount(amount) if denomination == Denomination.USD else str(amount)
+
+
+def open_grant(entry: GrantEntry) -> OpenGrant:
+    """The grant that an entry opens, nothing of it used yet."""
+    return OpenGrant(
+        entry.entry_id,
+        entry.denomination.value,
+        _balance(entry.denomination, entry.amount),
+        entry.priority,
+        entry.effective_at,
+        entry.expires_at,
+    )
+
+
+def add_grant(account: Account, entry: GrantEntry) -> None:
+    """Folds a grant entry into the account, in place; grants that are over by now are dropped."""
+    account.grants = unexpired(account.grants, entry.decided_at)
+    insert_grant(account.grants, open_grant(entry))
+
+
+def spend(account: Account, entry: UsageEntry) -> None:
+    """Folds a usage entry into the account, in place."""
+    account.events += 1
+    account.used_units += entry.units
+    account.used_tokens += (
+        entry.input_tokens
+        + entry.cache_read_tokens
+        + entry.cache_write_tokens
+        + entry.output_tokens
+        + entry.reasoning_tokens
+        + entry.input_audio_tokens
+        + entry.output_audio_tokens
+    )
+    cost = parse_signed_amount(entry.cost) + parse_signed_amount(entry.provisional)
+    if entry.currency == "USD":
+        account.used_pico_usd += cost
+    else:
+        other = account.used_other
+        other[entry.currency] = other.get(entry.currency, 0) + cost
+    for burn in entry.burns:
+        _take(account, burn)
+
+
+def _take(account: Account, burn: Burn) -> None:
+    for place, grant in enumerate(account.grants):
+        if grant.grant_id == burn.grant_id and grant.denomination == burn.denomination:
+            grant.remaining -= _balance(burn.denomination, burn.amount)
+            if grant.remaining < 0:
+                raise AssertionError(f"grant {grant.grant_id!r} was burnt beyond its amount")
+            if grant.remaining == 0:
+                del account.grants[place]
+            return
+    raise AssertionError(f"entry burns grant {burn.grant_id!r}, which is not open")
+
+
+def _balance(denomination: str, text: str) -> int:
+    return parse_signed_amount(text) if denomination == Denomination.USD else int(text)

@@ -1,0 +1,148 @@
+"""What a decision may look up: the rules and prices of one catalog offset, as exact integers."""
+
+from dataclasses import dataclass
+from typing import Final
+
+from schemas.budget import Denomination
+from schemas.money import parse_amount
+from schemas.structs import CatalogRecord, Generation, PriceBook, Rules
+from schemas.times import MICROSECONDS
+from streams.domain.facts import parse_balance
+from streams.domain.prices import DAY_SECONDS, EMPTY_BOOK, PriceIndex, index_prices
+
+RULES_VERSION: Final = 1
+"""Version of the semantics in this package. Each cycle records it; the audit runs that one or
+refuses."""
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedGrant:
+    """What a plan grants; `amount` counts units, tokens or pico-dollars."""
+
+    denomination: Denomination
+    amount: int
+    priority: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Context:
+    """Everything beside the state that `decide` sees. Immutable: a catalog change makes a new one.
+
+    `catalog_offset` is the next offset of the catalog: records below it are in here (D3).
+    """
+
+    generation: int
+    partitions: int
+    catalog_offset: int
+    prices: PriceIndex
+    horizon_us: int
+    lateness_us: int
+    future_us: int
+    open_grants_max: int
+    plan: tuple[PlannedGrant, ...]
+    provisional_pico_per_million: int
+
+
+class IncompleteCatalogError(ValueError):
+    """The catalog holds no generation or no rules yet: nothing can be decided."""
+
+
+class CatalogView:
+    """A fold of the catalog topic. Give it the records in order; ask for the context at any
+    offset."""
+
+    def __init__(self) -> None:
+        self._next_offset = 0
+        self._generation: Generation | None = None
+        self._rules: Rules | None = None
+        self._prices = EMPTY_BOOK
+        self._context: Context | None = None
+
+    @property
+    def next_offset(self) -> int:
+        """The offset after the last record folded."""
+        return self._next_offset
+
+    @property
+    def generation(self) -> Generation | None:
+        """The current generation of the topics, None before `topics create`."""
+        return self._generation
+
+    @property
+    def has_rules(self) -> bool:
+        """Whether any rules have been recorded."""
+        return self._rules is not None
+
+    @property
+    def price_version(self) -> str:
+        """The version of the price book in force, '' where there is none."""
+        return self._prices.version
+
+    def fold(self, offset: int, record: CatalogRecord) -> None:
+        """Takes one record; the latest of a kind is in force.
+
+        Raises ValueError for rules or a price book that contradict themselves.
+        """
+        match record:
+            case Generation():
+                self._generation = record
+            case Rules():
+                _check_rules(record)
+                self._rules = record
+            case PriceBook():
+                self._prices = index_prices(record)
+        self._next_offset = offset + 1
+        self._context = None
+
+    def passed(self, next_offset: int) -> None:
+        """Offsets below `next_offset` have been read, records or not (markers take offsets)."""
+        if next_offset > self._next_offset:
+            self._next_offset = next_offset
+            self._context = None
+
+    def context(self) -> Context:
+        """The context at `next_offset`. Raises IncompleteCatalogError."""
+        if self._generation is None or self._rules is None:
+            raise IncompleteCatalogError(
+                "the catalog holds no generation or no rules: run `tollgate topics create`"
+            )
+        if self._context is None:
+            self._context = _context(self._generation, self._rules, self._prices, self._next_offset)
+        return self._context
+
+
+def _check_rules(rules: Rules) -> None:
+    # I3: within lateness + future the id of an event is certainly still claimed, so that no repeat
+    # can count again.
+    if rules.lateness_days * DAY_SECONDS + rules.future_seconds > rules.horizon_days * DAY_SECONDS:
+        raise ValueError(
+            f"rules {rules.id}@{rules.version}: lateness + future limit exceed the claims' "
+            "horizon; lengthen horizon_days or shorten lateness_days"
+        )
+
+
+def _context(
+    generation: Generation, rules: Rules, prices: PriceIndex, catalog_offset: int
+) -> Context:
+    day_us = DAY_SECONDS * MICROSECONDS
+    return Context(
+        generation=generation.generation,
+        partitions=generation.partitions,
+        catalog_offset=catalog_offset,
+        prices=prices,
+        horizon_us=rules.horizon_days * day_us,
+        lateness_us=rules.lateness_days * day_us,
+        future_us=rules.future_seconds * MICROSECONDS,
+        open_grants_max=rules.open_grants_max,
+        plan=tuple(
+            PlannedGrant(
+                grant.denomination,
+                parse_balance("amount", grant.amount, grant.denomination),
+                grant.priority,
+                grant.reason,
+            )
+            for grant in rules.default_plan
+        ),
+        provisional_pico_per_million=parse_amount(rules.provisional_usd_per_million_tokens),
+    )

@@ -1,0 +1,217 @@
+"""Inbound records as the core sees them: decoded, with their position, their identity and exact
+amounts.
+
+Owns the canonical form of billing content (decision 002): which fields the body hash covers, in
+which order, defaults left out, so that a field added by a later schema version does not change
+older hashes.
+"""
+
+import hashlib
+from dataclasses import dataclass
+from typing import Final
+
+from schemas.budget import Denomination
+from schemas.errors import RejectCode, RejectError
+from schemas.money import PICO, parse_amount
+from schemas.structs import Grant, Signal, Tokens, Usage
+from schemas.times import parse_time_us
+
+HASH_BYTES: Final = 16
+"""128 bits: among 10**12 claims two ids meet by accident with a chance below 10**-14."""
+
+NO_TOKENS: Final = Tokens()
+
+
+@dataclass(slots=True)
+class SourceRecord:
+    """A record of an inbound topic as the log holds it. `topic` is the logical name, without
+    prefix."""
+
+    topic: str
+    offset: int
+    appended_at_us: int
+    key: bytes | None
+    value: bytes | None
+
+
+@dataclass(slots=True)
+class Rejected:
+    """A record that cannot be a fact, with the reason: a dead letter to be."""
+
+    record: SourceRecord
+    code: RejectCode
+    reason: str
+    field: str = ""
+
+
+@dataclass(slots=True)
+class UsageFact:
+    """A usage record. `occurred_at_us` is the append time where the producer gave none."""
+
+    record: SourceRecord
+    body: Usage
+    claim_key: bytes
+    body_hash: bytes
+    occurred_at_us: int
+    cost_pico: int | None
+
+
+@dataclass(slots=True)
+class SignalFact:
+    """A signal record."""
+
+    record: SourceRecord
+    body: Signal
+    claim_key: bytes
+    body_hash: bytes
+    occurred_at_us: int
+
+
+@dataclass(slots=True)
+class GrantFact:
+    """A grant record. `amount` counts units, tokens or pico-dollars."""
+
+    record: SourceRecord
+    body: Grant
+    claim_key: bytes
+    body_hash: bytes
+    occurred_at_us: int
+    amount: int
+    effective_at_us: int | None
+    expires_at_us: int | None
+
+
+Fact = UsageFact | SignalFact | GrantFact
+
+
+def claim_key(topic: str, customer_id: str, source: str, event_id: str) -> bytes:
+    """The 16 bytes under which an id is claimed: a function of (topic, customer, source, event id).
+
+    The parts are free text, so each but the last is preceded by its length: no two different
+    identities join to the same text.
+    """
+    text = f"{topic}:{len(customer_id)}:{customer_id}{len(source)}:{source}{event_id}"
+    return hashlib.blake2b(text.encode(), digest_size=HASH_BYTES).digest()
+
+
+def _hash(content: list[object]) -> bytes:
+    # ascii() of strings and integers is unambiguous and the same on every Python; repr() is not, it
+    # depends on the version of Unicode.
+    return hashlib.blake2b(ascii(content).encode(), digest_size=HASH_BYTES).digest()
+
+
+def _time(field: str, text: str | None) -> int | None:
+    if text is None:
+        return None
+    try:
+        return parse_time_us(text)
+    except ValueError as fault:
+        raise RejectError(RejectCode.INVALID_FIELD, f"{field}: {fault}", field) from None
+
+
+def _amount(field: str, text: str) -> int:
+    try:
+        return parse_amount(text)
+    except ValueError as fault:
+        raise RejectError(RejectCode.INVALID_FIELD, f"{field}: {fault}", field) from None
+
+
+def usage_fact(record: SourceRecord, body: Usage) -> UsageFact:
+    """The fact that a decoded usage record states. Raises RejectError for an impossible time or
+    amount."""
+    occurred = None if body.occurred_at is None else _time("occurred_at", body.occurred_at)
+    cost = None if body.cost is None else _amount("cost", body.cost)
+    content: list[object] = [occurred, body.units]
+    if cost is not None:
+        content += ("cost", cost, body.currency)
+    if body.tokens is not None and body.tokens != NO_TOKENS:
+        t = body.tokens
+        content += ("tokens", t.input, t.cache_read, t.cache_write, t.output, t.reasoning)
+        if t.input_audio or t.output_audio:
+            content += ("audio", t.input_audio, t.output_audio)
+    if body.provider is not None:
+        content += ("provider", body.provider)
+    if body.model is not None:
+        content += ("model", body.model)
+    if body.agent_id is not None:
+        content += ("agent_id", body.agent_id)
+    if body.task_ref is not None:
+        content += ("task_ref", body.task_ref)
+    if body.trace_id is not None:
+        content += ("trace_id", body.trace_id)
+    if not body.success:
+        content.append("failed")
+    if body.reservation_id is not None:
+        content += ("reservation_id", body.reservation_id)
+    return UsageFact(
+        record,
+        body,
+        claim_key(record.topic, body.customer_id, body.source, body.event_id),
+        _hash(content),
+        record.appended_at_us if occurred is None else occurred,
+        cost,
+    )
+
+
+def signal_fact(record: SourceRecord, body: Signal) -> SignalFact:
+    """The fact that a decoded signal record states. Raises RejectError for an impossible time."""
+    occurred = _time("occurred_at", body.occurred_at)
+    content: list[object] = [occurred, body.name, body.quantity]
+    for field in ("agent_id", "trace_id", "scope_id"):
+        text = getattr(body, field)
+        if text is not None:
+            content += (field, text)
+    if body.cost_tracing:
+        content.append("cost_tracing")
+    return SignalFact(
+        record,
+        body,
+        claim_key(record.topic, body.customer_id, body.source, body.event_id),
+        _hash(content),
+        record.appended_at_us if occurred is None else occurred,
+    )
+
+
+def grant_fact(record: SourceRecord, body: Grant) -> GrantFact:
+    """The fact that a decoded grant states. Raises RejectError for impossible times and amounts: a
+    fraction of a unit or token, nothing at all, an end before the beginning."""
+    occurred = _time("occurred_at", body.occurred_at)
+    effective = _time("effective_at", body.effective_at)
+    expires = _time("expires_at", body.expires_at)
+    amount = parse_balance("amount", body.amount, body.denomination)
+    if amount == 0:
+        raise RejectError(
+            RejectCode.INVALID_FIELD, "amount: a grant must grant something", "amount"
+        )
+    if expires is not None and effective is not None and expires <= effective:
+        raise RejectError(
+            RejectCode.INVALID_FIELD, "expires_at: not after effective_at", "expires_at"
+        )
+    content: list[object] = ["grant", occurred, body.denomination.value, amount, body.priority]
+    content += (effective, expires, body.reason)
+    return GrantFact(
+        record,
+        body,
+        claim_key(record.topic, body.customer_id, body.source, body.event_id),
+        _hash(content),
+        record.appended_at_us if occurred is None else occurred,
+        amount,
+        effective,
+        expires,
+    )
+
+
+def parse_balance(field: str, text: str, denomination: Denomination) -> int:
+    """An amount in the smallest step of its denomination: whole units, whole tokens, pico-dollars.
+
+    Raises RejectError for a fraction of a unit or token.
+    """
+    pico = _amount(field, text)
+    if denomination is Denomination.USD:
+        return pico
+    whole, fraction = divmod(pico, PICO)
+    if fraction:
+        raise RejectError(
+            RejectCode.INVALID_FIELD, f"{field}: {denomination}s come whole, not {text}", field
+        )
+    return whole

@@ -1,0 +1,65 @@
+"""Grants and the order in which usage burns them."""
+
+from bisect import insort
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from schemas.budget import Denomination
+
+NEVER_US: Final = 2**62
+"""Later than every time on the wire: what has no expiry sorts last."""
+
+
+@dataclass(slots=True)
+class OpenGrant:
+    """What is left of a grant. `remaining` counts units, tokens or pico-dollars and is positive."""
+
+    grant_id: str
+    denomination: str
+    remaining: int
+    priority: int
+    effective_at_us: int
+    expires_at_us: int | None = None
+
+
+def burn_order(grant: OpenGrant) -> tuple[int, int, int, str]:
+    """Sorts grants into the order in which they burn: priority, then the earliest expiry, then the
+    earliest beginning, then the id, so that the order never depends on arrival."""
+    expires = NEVER_US if grant.expires_at_us is None else grant.expires_at_us
+    return (grant.priority, expires, grant.effective_at_us, grant.grant_id)
+
+
+def insert_grant(grants: list[OpenGrant], grant: OpenGrant) -> None:
+    """Puts a grant into a list that is and stays in burn order."""
+    insort(grants, grant, key=burn_order)
+
+
+def open_at(grant: OpenGrant, now_us: int) -> bool:
+    """Whether a grant can be burnt at a domain time (M4)."""
+    return grant.effective_at_us <= now_us and (
+        grant.expires_at_us is None or now_us < grant.expires_at_us
+    )
+
+
+def unexpired(grants: Iterable[OpenGrant], now_us: int) -> list[OpenGrant]:
+    """The grants that are not over at a domain time, in their order."""
+    return [g for g in grants if g.expires_at_us is None or now_us < g.expires_at_us]
+
+
+def plan_burn(
+    grants: Iterable[OpenGrant], denomination: Denomination, amount: int, now_us: int
+) -> list[tuple[OpenGrant, int]]:
+    """What an amount takes from which grants, in burn order; nothing is changed.
+
+    The parts sum to the amount or, where the grants do not reach, to all that is open.
+    """
+    burns: list[tuple[OpenGrant, int]] = []
+    for grant in grants:
+        if amount <= 0:
+            break
+        if grant.denomination == denomination and open_at(grant, now_us):
+            part = min(amount, grant.remaining)
+            burns.append((grant, part))
+            amount -= part
+    return burns

@@ -1,0 +1,28 @@
+"""What must hold after every cycle, cheap enough to check in production (docs/invariants.md).
+
+A violation is our own fault: it stops the partition before anything is committed.
+"""
+
+from schemas.structs import CycleEntry, UsageEntry
+from streams.domain.pipeline import CycleResult
+
+
+def check_cycle(result: CycleResult, first_sequence: int, facts: int) -> None:
+    """INV-1: sequences are dense. INV-2: every fact is accepted, a duplicate or a dead letter, and
+    the counts add up. INV-3: what a usage entry covers is what it burns, never more than it used.
+
+    Raises AssertionError naming the invariant.
+    """
+    own = result.entries[0]
+    if not isinstance(own, CycleEntry):
+        raise AssertionError("INV-1: a cycle must begin with its own entry")
+    for expected, entry in enumerate(result.entries, first_sequence):
+        if entry.sequence != expected:
+            raise AssertionError(f"INV-1: sequence {entry.sequence} where {expected} was due")
+        if isinstance(entry, UsageEntry) and entry.covered_units > entry.units:
+            raise AssertionError(f"INV-3: {entry.entry_id} covers more units than it used")
+    if own.accepted + own.duplicates + own.dead_letters != facts:
+        raise AssertionError(
+            f"INV-2: {facts} facts, but {own.accepted} accepted + {own.duplicates} duplicates + "
+            f"{own.dead_letters} dead letters"
+        )

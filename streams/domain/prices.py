@@ -1,0 +1,220 @@
+"""The price in force: which model of the book a name means, and its rates at an event's time.
+
+A rate is an integer: pico-dollars per million tokens, which holds every list price of up to twelve
+decimals exactly. How names match (clauses, fallbacks, the compact date) follows the published rules
+of the `genai-prices` data set, the source of the book.
+"""
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from schemas.money import parse_amount
+from schemas.structs import PriceBook
+from schemas.times import MICROSECONDS, parse_time_us
+
+DAY_SECONDS: Final = 86_400
+
+LOOKUPS_MAX: Final = 10_000
+"""Remembered (provider, model) pairs. Names come from producers, so the memory must be bounded;
+when it is full it is emptied, which costs one matching run per name in use."""
+
+_PARENT: Final = {
+    "cache_read": "input",
+    "cache_write": "input",
+    "input_audio": "input",
+    "output_audio": "output",
+    "reasoning": "output",
+}
+_CLASSES: Final = (
+    "input",
+    "cache_read",
+    "cache_write",
+    "output",
+    "reasoning",
+    "input_audio",
+    "output_audio",
+)
+_compact_date: Final = re.compile(
+    r"(-)(20[0-9]{2})(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])(?=-|:|$)"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TieredRate:
+    """Pico-dollars per million tokens: `base`, or the price of the highest tier whose threshold the
+    event's input tokens exceed. `tiers` are (threshold, rate), ascending."""
+
+    base: int
+    tiers: tuple[tuple[int, int], ...] = ()
+
+    def at(self, input_tokens: int) -> int:
+        """The rate for an event with so many input tokens, cached and audio ones among them."""
+        rate = self.base
+        for threshold, price in self.tiers:
+            if input_tokens > threshold:
+                rate = price
+        return rate
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Rates by token class, in the order of `usage.Tokens`; None where nothing is known."""
+
+    from_us: int | None
+    daily: tuple[int, int] | None
+    rates: tuple[TieredRate | None, ...]
+
+    def active(self, at_us: int) -> bool:
+        """Whether the span covers a time; daily windows may pass midnight."""
+        if self.from_us is not None and at_us < self.from_us:
+            return False
+        if self.daily is None:
+            return True
+        start, end = self.daily
+        second = at_us // MICROSECONDS % DAY_SECONDS
+        return start <= second < end if start <= end else second >= start or second < end
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRates:
+    """A model of the book: its reference `provider/model` and its spans, the last active one
+    wins."""
+
+    reference: str
+    spans: tuple[Span, ...]
+
+    def at(self, at_us: int) -> tuple[TieredRate | None, ...]:
+        """The rates in force; the first span where none is active."""
+        for span in reversed(self.spans):
+            if span.active(at_us):
+                return span.rates
+        return self.spans[0].rates
+
+
+@dataclass(slots=True)
+class _Provider:
+    id: str
+    match: Mapping[str, Any] | None
+    model_match: Mapping[str, Any] | None
+    fallback: tuple[str, ...]
+    models: list[tuple[Mapping[str, Any], ModelRates]]
+
+
+def matches(clause: Mapping[str, Any], text: str) -> bool:
+    """Whether a clause recognises a name; all but `regex` compare without regard to case.
+
+    Raises ValueError for a clause that is not known.
+    """
+    (kind, operand), *rest = clause.items()
+    if rest:
+        raise ValueError(f"a clause has one key, not {sorted(clause)}")
+    if kind in ("or", "and"):
+        parts = (matches(part, text) for part in operand)
+        return any(parts) if kind == "or" else all(parts)
+    pattern, name = str(operand), text.lower()
+    match kind:
+        case "equals":
+            return name == pattern.lower()
+        case "starts_with":
+            return name.startswith(pattern.lower())
+        case "ends_with":
+            return name.endswith(pattern.lower())
+        case "contains":
+            return pattern.lower() in name
+        case "regex":
+            return re.search(pattern, text) is not None
+    raise ValueError(f"unknown clause {kind!r} in the price book")
+
+
+@dataclass(slots=True)
+class PriceIndex:
+    """A price book made ready for look-ups. `version` is what entries pin."""
+
+    version: str
+    providers: list[_Provider]
+    _found: dict[tuple[str | None, str], ModelRates | None] = field(default_factory=dict)
+
+    def find(self, provider: str | None, model: str | None) -> ModelRates | None:
+        """The rates of a model as a producer named it, or None where the book does not know it."""
+        if model is None:
+            return None
+        key = (provider, model)
+        try:
+            return self._found[key]
+        except KeyError:
+            if len(self._found) >= LOOKUPS_MAX:
+                self._found.clear()
+            found = self._found[key] = self._search(provider, model)
+            return found
+
+    def _search(self, provider: str | None, model: str) -> ModelRates | None:
+        home = self._provider(provider, model)
+        if home is None:
+            return None
+        name = model.lower()
+        dashed = _compact_date.sub(r"-\2-\3-\4", name)
+        return self._model(home, name) or (self._model(home, dashed) if dashed != name else None)
+
+    def _provider(self, provider: str | None, model: str) -> _Provider | None:
+        if provider is not None:
+            name = provider.lower()
+            by_id = next((p for p in self.providers if p.id == name), None)
+            return by_id or next(
+                (p for p in self.providers if p.match and matches(p.match, name)), None
+            )
+        return next(
+            (p for p in self.providers if p.model_match and matches(p.model_match, model)), None
+        )
+
+    def _model(self, home: _Provider, name: str) -> ModelRates | None:
+        for provider in (home.id, *home.fallback):
+            for candidate in self.providers:
+                if candidate.id == provider:
+                    for clause, rates in candidate.models:
+                        if matches(clause, name):
+                            return rates
+        return None
+
+
+EMPTY_BOOK: Final = PriceIndex("", [])
+"""No price known: every usage without a reported cost is `unpriced`."""
+
+
+def index_prices(book: PriceBook) -> PriceIndex:
+    """The index of a price book. Raises ValueError for an amount or day that is none."""
+    return PriceIndex(
+        f"{book.id}@{book.version}",
+        [
+            _Provider(
+                p.id,
+                p.match,
+                p.model_match,
+                tuple(p.fallback),
+                [
+                    (m.match, ModelRates(f"{p.id}/{m.id}", tuple(_span(s) for s in m.spans)))
+                    for m in p.models
+                ],
+            )
+            for p in book.providers
+        ],
+    )
+
+
+def _span(span: Any) -> Span:
+    rates = {
+        name: TieredRate(
+            parse_amount(rate.base),
+            tuple(sorted((threshold, parse_amount(price)) for threshold, price in rate.tiers)),
+        )
+        for name, rate in span.rates.items()
+    }
+    daily = None
+    if span.daily_from_second is not None and span.daily_to_second is not None:
+        daily = (span.daily_from_second, span.daily_to_second)
+    return Span(
+        None if span.from_day is None else parse_time_us(f"{span.from_day}T00:00:00Z"),
+        daily,
+        tuple(rates.get(name) or rates.get(_PARENT.get(name, "")) for name in _CLASSES),
+    )

@@ -1,0 +1,26 @@
+"""Folding a ledger back into state, and a digest by which two states can be compared."""
+
+import hashlib
+from collections.abc import Iterable
+from dataclasses import astuple
+
+from schemas.structs import LedgerEntry
+from streams.domain.pipeline import evolve
+from streams.domain.state import PartitionState, Progress
+
+
+def fold_entries(entries: Iterable[LedgerEntry]) -> PartitionState:
+    """The state of a partition after these entries, which must be all of it in their order.
+
+    Claims are not in the ledger: `claims` stays empty.
+    """
+    state = PartitionState(Progress())
+    for entry in entries:
+        evolve(state, entry)
+    return state
+
+
+def accounts_digest(state: PartitionState) -> str:
+    """A hex digest of all accounts: a function of their content, not of any order."""
+    lines = sorted(ascii(astuple(account)) for account in state.accounts.values())
+    return hashlib.blake2b("\n".join(lines).encode(), digest_size=16).hexdigest()

@@ -1,0 +1,35 @@
+"""The state of a partition: a fold of its entries, as far as one cycle touches it."""
+
+from dataclasses import dataclass, field
+
+from streams.domain.budget import Account
+from streams.domain.identity import Claim
+
+
+@dataclass(slots=True)
+class Progress:
+    """How far a partition is. The sequences are those of the next entry and the next dead letter;
+    `domain_time_us` is the running maximum of append times (D5)."""
+
+    cycle: int = 0
+    next_sequence: int = 0
+    next_dead_letter: int = 0
+    domain_time_us: int = 0
+    catalog_offset: int = 0
+    generation: int = 1
+
+
+@dataclass(slots=True)
+class PartitionState:
+    """The working state of a cycle: what it loaded, changed in place while it is folded.
+
+    A customer that is not in `accounts` and a key that is not in `claims` are new: whoever builds
+    the state has loaded everything that the cycle's facts name. `new_claims` and `touched` are what
+    must be stored when the cycle has committed.
+    """
+
+    progress: Progress
+    accounts: dict[str, Account] = field(default_factory=dict)
+    claims: dict[bytes, Claim] = field(default_factory=dict)
+    new_claims: dict[bytes, Claim] = field(default_factory=dict)
+    touched: set[str] = field(default_factory=set)
