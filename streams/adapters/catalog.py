@@ -1,0 +1,108 @@
+"""The catalog topic: read from its beginning and followed, or appended to.
+
+Its records are facts like any other: keyed by (kind, id, version), never overwritten (D3).
+"""
+
+import asyncio
+import logging
+from collections.abc import Sequence
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from schemas import codec
+from schemas.limits import OUTBOUND_RECORD_BYTES_MAX
+from schemas.structs import CatalogRecord
+from schemas.topics import CATALOG
+from streams.domain.context import CatalogView, Context
+from streams.errors import FaultError
+
+log = logging.getLogger(__name__)
+
+POLL_MS: Final = 500
+"""How long a poll waits for news; a catalog changes a few times a day."""
+
+
+class CatalogFollower:
+    """Keeps a `CatalogView` current. `start` returns when everything there was has been read."""
+
+    def __init__(self, bootstrap: str, prefix: str) -> None:
+        self._partition = TopicPartition(CATALOG.full_name(prefix), 0)
+        self._bootstrap = bootstrap
+        self._task: asyncio.Task[None] | None = None
+        self.view = CatalogView()
+
+    async def start(self) -> None:
+        """Reads the catalog to its present end, then follows it. Raises FaultError for a record
+        that is none."""
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=self._bootstrap,
+            enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            isolation_level="read_committed",
+            max_partition_fetch_bytes=2 * OUTBOUND_RECORD_BYTES_MAX,
+        )
+        await self._consumer.start()
+        self._consumer.assign([self._partition])
+        await self._consumer.seek_to_beginning(self._partition)
+        end = (await self._consumer.end_offsets([self._partition]))[self._partition]
+        while self.view.next_offset < end:
+            await self._poll()
+        self._task = asyncio.create_task(self._follow())
+
+    async def stop(self) -> None:
+        """Stops following."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        await self._consumer.stop()
+
+    def context(self) -> Context:
+        """The context at the last record read. Raises IncompleteCatalogError; FaultError where the
+        catalog cannot be followed any more."""
+        if self._task is not None and self._task.done():
+            raise FaultError(
+                f"the catalog cannot be followed: {self._task.exception()}",
+                action="Look at the record that the message names; the worker stops.",
+            )
+        return self.view.context()
+
+    async def _follow(self) -> None:
+        while True:
+            await self._poll()
+
+    async def _poll(self) -> None:
+        batches = await self._consumer.getmany(self._partition, timeout_ms=POLL_MS)
+        for record in batches.get(self._partition, []):
+            if record.value is None:
+                continue
+            try:
+                self.view.fold(record.offset, codec.decode_catalog(record.value))
+            except ValueError as fault:
+                raise FaultError(
+                    f"record {record.offset} of the catalog is none: {fault}",
+                    action="Append a correct version of it; releases must not read newer catalogs.",
+                ) from fault
+        self.view.passed(await self._consumer.position(self._partition))
+
+
+async def append_catalog(bootstrap: str, prefix: str, records: Sequence[CatalogRecord]) -> None:
+    """Appends catalog records, acknowledged by all replicas, in their order."""
+    producer = AIOKafkaProducer(
+        bootstrap_servers=bootstrap,
+        enable_idempotence=True,
+        acks="all",
+        compression_type="zstd",
+        max_request_size=2 * OUTBOUND_RECORD_BYTES_MAX,
+    )
+    await producer.start()
+    try:
+        for record in records:
+            await producer.send_and_wait(
+                CATALOG.full_name(prefix),
+                key=codec.catalog_key(record),
+                value=codec.encode(record),
+                partition=0,
+            )
+    finally:
+        await producer.stop()

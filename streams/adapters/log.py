@@ -1,0 +1,123 @@
+"""The worker's side of the log: one Kafka transaction per cycle, one transactional id per
+partition.
+
+The order of a commit, each step awaited (decision 006):
+  1. begin, 2. append every batch and wait for its acknowledgement, 3. add the input offsets, 4.
+  commit.
+aiokafka's `commit_transaction` does not look at failed batches, so step 2 must wait for each of
+them: an oversized record would otherwise be lost while the offsets move on.
+"""
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
+
+from schemas.limits import OUTBOUND_RECORD_BYTES_MAX
+from streams.errors import FaultError
+from streams.limits import TRANSACTION_TIMEOUT_MS
+from streams.ports import Appends
+
+BATCH_BYTES_MAX: Final = 512 * 1024
+"""A produce batch. Well below the topics' limit of a batch, large enough that a cycle is a few of
+them."""
+
+RELEASE_SECONDS_MAX: Final = 5.0
+"""How long a producer may take to stop. Fencing does not need it: the next owner takes the id
+anyway."""
+
+
+class KafkaCycleLog:
+    """`streams.ports.CycleLog` on a real broker."""
+
+    def __init__(self, bootstrap: str, app_id: str, prefix: str) -> None:
+        self._bootstrap = bootstrap
+        self._app_id = app_id
+        self._prefix = prefix
+        self._producers: dict[int, AIOKafkaProducer] = {}
+
+    async def fence(self, partitions: Sequence[int]) -> None:
+        """Starts a transactional producer per partition, all at once; earlier ones of ours are
+        stopped.
+
+        `start()` returns when the previous holder's open transaction is resolved, so offsets and
+        high watermarks read afterwards are final.
+        """
+        await self.release()
+        await asyncio.gather(*(self._start(partition) for partition in partitions))
+
+    async def _start(self, partition: int) -> None:
+        producer = AIOKafkaProducer(
+            bootstrap_servers=self._bootstrap,
+            transactional_id=f"{self._app_id}-{partition}",
+            transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
+            acks="all",
+            max_batch_size=BATCH_BYTES_MAX,
+            max_request_size=2 * OUTBOUND_RECORD_BYTES_MAX,
+        )
+        await producer.start()
+        self._producers[partition] = producer
+
+    async def release(self) -> None:
+        """Stops all producers. One that hangs is left to the broker's timeout."""
+        producers, self._producers = self._producers, {}
+        stops = (asyncio.wait_for(p.stop(), RELEASE_SECONDS_MAX) for p in producers.values())
+        await asyncio.gather(*stops, return_exceptions=True)
+
+    async def commit(
+        self, partition: int, appends: Sequence[Appends], offsets: Mapping[str, int]
+    ) -> dict[str, int]:
+        """See `streams.ports.CycleLog.commit`."""
+        producer = self._producers.get(partition)
+        if producer is None:
+            raise _stopped(partition, "it is not owned any more")
+        try:
+            await producer.begin_transaction()
+            last = {
+                append.topic: await self._append(producer, partition, append)
+                for append in appends
+                if append.records
+            }
+            await producer.send_offsets_to_transaction(
+                {
+                    TopicPartition(self._prefix + topic, partition): offset
+                    for topic, offset in offsets.items()
+                },
+                self._app_id,
+            )
+            await producer.commit_transaction()
+        except KafkaError as error:
+            raise _stopped(partition, f"{type(error).__name__}: {error}") from error
+        return last
+
+    async def _append(self, producer: AIOKafkaProducer, partition: int, append: Appends) -> int:
+        topic = self._prefix + append.topic
+        pending: list[tuple[asyncio.Future[object], int]] = []
+        batch, count = producer.create_batch(), 0
+        for key, value in append.records:
+            if batch.append(key=key, value=value, timestamp=None) is None:
+                batch.close()
+                pending.append(
+                    (await producer.send_batch(batch, topic, partition=partition), count)
+                )
+                batch, count = producer.create_batch(), 0
+                if batch.append(key=key, value=value, timestamp=None) is None:
+                    raise _stopped(partition, f"a record of {len(value)} bytes fits no batch")
+            count += 1
+        batch.close()
+        pending.append((await producer.send_batch(batch, topic, partition=partition), count))
+        offset = -1
+        for future, records in pending:
+            metadata = await future
+            offset = metadata.offset + records - 1  # type: ignore[attr-defined]
+        return offset
+
+
+def _stopped(partition: int, why: str) -> FaultError:
+    return FaultError(
+        f"the cycle of partition {partition} could not be committed: {why}",
+        action="Nothing was changed. The worker stops and its successor starts from the last "
+        "commit; if this repeats, read the broker's log.",
+    )

@@ -1,0 +1,71 @@
+"""How far the inbound topics are: where they end, and how far the workers' group has committed.
+
+For onlookers (the demo, a lag display), never for deciding anything.
+"""
+
+from typing import Self
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
+
+from schemas.topics import INBOUND
+from streams.errors import TransientError
+
+
+class InboundPositions:
+    """Positions by (logical topic, partition). Use as an async context manager."""
+
+    def __init__(self, bootstrap: str, prefix: str, group: str, partitions: int) -> None:
+        """`group` is the consumer group of the workers; it is looked at, never joined."""
+        self._group = group
+        self._places = {
+            TopicPartition(topic.full_name(prefix), partition): (topic.name, partition)
+            for topic in INBOUND
+            for partition in range(partitions)
+        }
+        self._consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
+        self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+
+    async def end_offsets(self) -> dict[tuple[str, int], int]:
+        """The offset after the last record of each place. Raises TransientError."""
+        try:
+            ends = await self._consumer.end_offsets(list(self._places))
+        except KafkaError as error:
+            raise _unanswered(error) from error
+        return {self._places[place]: int(offset) for place, offset in ends.items()}
+
+    async def committed(self) -> dict[tuple[str, int], int]:
+        """Up to where the group has committed; a place without a commit is missing.
+
+        Raises TransientError.
+        """
+        try:
+            commits = await self._admin.list_consumer_group_offsets(
+                self._group, partitions=list(self._places)
+            )
+        except KafkaError as error:
+            raise _unanswered(error) from error
+        return {
+            self._places[place]: int(commit.offset)
+            for place, commit in commits.items()
+            if commit.offset >= 0
+        }
+
+    async def __aenter__(self) -> Self:
+        """Connect."""
+        await self._consumer.start()
+        await self._admin.start()
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        """Disconnect."""
+        await self._admin.close()
+        await self._consumer.stop()
+
+
+def _unanswered(error: KafkaError) -> TransientError:
+    return TransientError(
+        f"Kafka does not say how far its topics are: {type(error).__name__}: {error}",
+        action="Read the log of the broker, then try again.",
+    )

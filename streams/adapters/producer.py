@@ -1,0 +1,77 @@
+"""Appending facts to the inbound topics from Tollgate's own commands."""
+
+import asyncio
+from collections.abc import Iterable
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+
+from schemas.limits import RECORD_BYTES_MAX
+
+BATCH_BYTES_MAX: Final = 256 * 1024
+"""A produce batch: large enough for speed, well below what a topic takes at once."""
+
+
+class FactProducer:
+    """An idempotent producer with `acks=all`. Records go to the partition they are given."""
+
+    def __init__(self, bootstrap: str, prefix: str) -> None:
+        self._prefix = prefix
+        self._producer = AIOKafkaProducer(
+            bootstrap_servers=bootstrap,
+            enable_idempotence=True,
+            acks="all",
+            linger_ms=5,
+            max_batch_size=BATCH_BYTES_MAX,
+            max_request_size=4 * RECORD_BYTES_MAX,
+        )
+        self._pending: set[asyncio.Future[object]] = set()
+        self._failed: BaseException | None = None
+
+    async def __aenter__(self) -> "FactProducer":
+        await self._producer.start()
+        return self
+
+    async def __aexit__(self, *_exc: object) -> None:
+        await self._producer.stop()
+
+    async def send(
+        self, topic: str, partition: int, records: Iterable[tuple[bytes | None, bytes | None]]
+    ) -> None:
+        """Queues (key, value) records for one partition of a logical topic."""
+        name = self._prefix + topic
+        for key, value in records:
+            future = await self._producer.send(name, value=value, key=key, partition=partition)
+            self._pending.add(future)
+            future.add_done_callback(self._done)
+
+    def _done(self, future: asyncio.Future[object]) -> None:
+        self._pending.discard(future)
+        if not future.cancelled() and future.exception() is not None:
+            self._failed = self._failed or future.exception()
+
+    async def flush(self) -> None:
+        """Returns when everything sent has been acknowledged; raises the first failure."""
+        await self._producer.flush()
+        if self._pending:
+            await asyncio.wait(set(self._pending))
+        if self._failed is not None:
+            raise self._failed
+
+
+async def end_offsets(
+    bootstrap: str, prefix: str, topics: Iterable[str], partitions: int
+) -> dict[tuple[str, int], int]:
+    """The end offsets (of everything appended so far) by (logical topic, partition)."""
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
+    await consumer.start()
+    try:
+        wanted = {
+            TopicPartition(prefix + topic, partition): (topic, partition)
+            for topic in topics
+            for partition in range(partitions)
+        }
+        ends = await consumer.end_offsets(list(wanted))
+        return {wanted[tp]: offset for tp, offset in ends.items()}
+    finally:
+        await consumer.stop()

@@ -1,0 +1,232 @@
+"""A partition's cycle: from a bounded batch of records to one committed transaction.
+
+The steps, in the only order in which a crash between any two of them loses and doubles nothing
+(decision 006 has the table of what each crash leaves):
+
+  1. take      what has arrived, bounded, each topic from the offset the last cycle ended at
+  2. decode    records to facts; what is no fact becomes a dead letter
+  3. load      claims, accounts and progress that the facts touch
+  4. fold      decide and evolve, pure
+  5. check     invariants; a violation stops here, before anything is written
+  6. commit    one transaction: ledger, dead letters, changelogs, input offsets
+  7. store     the same changes to the local tables
+"""
+
+from base64 import b64encode
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from schemas import codec
+from schemas.envelope import SCHEMA_VERSION
+from schemas.structs import Consumed, CycleEntry, DeadLetter
+from schemas.topics import (
+    ACCOUNTS_CHANGELOG,
+    CLAIMS_CHANGELOG,
+    DEAD_LETTERS,
+    LEDGER,
+)
+from streams.agents.decoding import decode_records
+from streams.domain.budget import Account
+from streams.domain.context import Context
+from streams.domain.facts import Fact, Rejected, SourceRecord
+from streams.domain.identity import pack_claim, pack_segment, unpack_claim
+from streams.domain.invariants import check_cycle
+from streams.domain.ledger import entry_id
+from streams.domain.pipeline import FOLD_ORDER, CycleResult, fold_cycle
+from streams.domain.state import PartitionState, Progress
+from streams.errors import FaultError, SetupError
+from streams.ports import PROGRESS_KEY, Appends, Changes, Clock, CycleLog, Store, Table
+
+CLOCK_SKEW_US_MAX: Final = 600 * 1_000_000
+"""How far an append time may lie ahead of this machine's clock before the partition stops (D5): ten
+minutes are no drift, they are a clock set wrong, and domain time would never come back from it."""
+
+_encode_account, _decode_account = codec.state_codec(Account)
+_encode_progress, _decode_progress = codec.state_codec(Progress)
+
+
+@dataclass(slots=True)
+class TopicSlice:
+    """The records of one topic that a cycle takes: the range [from_offset, to_offset) and what it
+    holds.
+
+    Offsets without a record (markers, aborted batches) are part of the range.
+    """
+
+    topic: str
+    from_offset: int
+    to_offset: int
+    records: list[SourceRecord] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
+class CycleOutcome:
+    """What a committed cycle did, for logs and metrics."""
+
+    entry: CycleEntry
+    records: int
+
+
+class PartitionCycle:
+    """Runs the cycles of one partition, one after the other. Made anew at every take of the
+    partition."""
+
+    def __init__(
+        self,
+        partition: int,
+        store: Store,
+        log: CycleLog,
+        clock: Clock,
+        context: Callable[[], Context],
+    ) -> None:
+        self._partition = partition
+        self._store = store
+        self._log = log
+        self._clock = clock
+        self._context = context
+
+    async def run(self, slices: Sequence[TopicSlice]) -> CycleOutcome:
+        """One cycle over these slices, which are in FOLD_ORDER and begin where the last cycle
+        ended.
+
+        Raises FaultError or AssertionError before anything was written, or FaultError where the
+        outcome of the commit is not known: the caller ends the process.
+        """
+        context = self._context()
+        facts: list[Fact | Rejected] = []
+        for piece in slices:
+            facts += decode_records(piece.records, self._partition, context.partitions)
+        state = self._load(facts)
+        self._check_context(state.progress, context)
+        first_sequence = state.progress.next_sequence
+        dead_letters_before = state.progress.next_dead_letter
+        consumed = [
+            Consumed(topic=s.topic, from_offset=s.from_offset, to_offset=s.to_offset)
+            for s in slices
+        ]
+        domain_time_us = self._domain_time(state.progress, slices)
+        result = fold_cycle(state, self._partition, consumed, facts, context, domain_time_us)
+        check_cycle(result, first_sequence, len(facts))
+        appends = self._appends(state, result, dead_letters_before)
+        last = await self._log.commit(
+            self._partition, appends, {piece.topic: piece.to_offset for piece in slices}
+        )
+        self._write(state, appends, last)
+        own = result.entries[0]
+        assert isinstance(own, CycleEntry)
+        return CycleOutcome(own, len(facts))
+
+    def _load(self, facts: Sequence[Fact | Rejected]) -> PartitionState:
+        found = [fact for fact in facts if not isinstance(fact, Rejected)]
+        customers = list(dict.fromkeys(fact.body.customer_id for fact in found))
+        keys = list(dict.fromkeys(fact.claim_key for fact in found))
+        progress, *accounts = self._store.read(
+            Table.ACCOUNTS,
+            self._partition,
+            [PROGRESS_KEY, *(customer.encode() for customer in customers)],
+        )
+        claims = self._store.read(Table.CLAIMS, self._partition, keys)
+        return PartitionState(
+            Progress() if progress is None else _decode_progress(progress),
+            {
+                customer: _decode_account(row)
+                for customer, row in zip(customers, accounts, strict=True)
+                if row is not None
+            },
+            {
+                key: unpack_claim(row)
+                for key, row in zip(keys, claims, strict=True)
+                if row is not None
+            },
+        )
+
+    def _check_context(self, progress: Progress, context: Context) -> None:
+        if progress.cycle and progress.generation != context.generation:
+            raise SetupError(
+                f"partition {self._partition} holds state of generation {progress.generation}, "
+                f"the catalog says {context.generation}",
+                action="The topics were made anew. Move the state directory away, so that the "
+                "tables are rebuilt from their changelogs.",
+            )
+        if context.catalog_offset < progress.catalog_offset:
+            raise FaultError(
+                f"the catalog ends at {context.catalog_offset}, but partition {self._partition} "
+                f"has decided with records up to {progress.catalog_offset}",
+                action="The catalog topic lost records. Restore it before the worker goes on.",
+            )
+        progress.generation = context.generation
+
+    def _domain_time(self, progress: Progress, slices: Sequence[TopicSlice]) -> int:
+        appended = [record.appended_at_us for piece in slices for record in piece.records]
+        latest = max(appended, default=0)
+        if latest > self._clock.now_us() + CLOCK_SKEW_US_MAX:
+            raise FaultError(
+                f"partition {self._partition} has a record whose append time lies ahead of this "
+                "machine's clock",
+                action="Set the clocks of the broker and of this machine; nothing was decided.",
+            )
+        return max(progress.domain_time_us, latest)
+
+    def _appends(
+        self, state: PartitionState, result: CycleResult, dead_letters_before: int
+    ) -> list[Appends]:
+        encode = codec.encode
+        ledger = Appends(LEDGER.name)
+        for entry in result.entries:
+            key = None if isinstance(entry, CycleEntry) else entry.customer_id.encode()
+            ledger.records.append((key, encode(entry)))
+        letters = Appends(DEAD_LETTERS.name)
+        own = result.entries[0]
+        for sequence, rejected in enumerate(result.rejected, dead_letters_before):
+            letter = _dead_letter(rejected, own, sequence)
+            letters.records.append((rejected.record.key, encode(letter)))
+        accounts = Appends(
+            ACCOUNTS_CHANGELOG.name,
+            [
+                (customer.encode(), _encode_account(state.accounts[customer]))
+                for customer in sorted(state.touched)
+            ],
+        )
+        accounts.records.append((PROGRESS_KEY, _encode_progress(state.progress)))
+        claims = Appends(CLAIMS_CHANGELOG.name)
+        if state.new_claims:
+            claims.records.append((b"%d" % own.cycle, pack_segment(state.new_claims)))
+        return [ledger, letters, accounts, claims]
+
+    def _write(
+        self, state: PartitionState, appends: Sequence[Appends], last: dict[str, int]
+    ) -> None:
+        by_topic = {append.topic: append for append in appends}
+        if CLAIMS_CHANGELOG.name in last:
+            rows = [(key, pack_claim(claim)) for key, claim in state.new_claims.items()]
+            changes = Changes(rows, last[CLAIMS_CHANGELOG.name])
+            self._store.write(Table.CLAIMS, self._partition, changes)
+        rows = [(key, value) for key, value in by_topic[ACCOUNTS_CHANGELOG.name].records if key]
+        changes = Changes(rows, last[ACCOUNTS_CHANGELOG.name])
+        self._store.write(Table.ACCOUNTS, self._partition, changes)
+
+
+def _dead_letter(rejected: Rejected, own: object, sequence: int) -> DeadLetter:
+    assert isinstance(own, CycleEntry)
+    record = rejected.record
+    return DeadLetter(
+        schema_version=SCHEMA_VERSION,
+        entry_id=entry_id(own.generation, record.topic, own.partition, record.offset, 0),
+        generation=own.generation,
+        partition=own.partition,
+        sequence=sequence,
+        cycle=own.cycle,
+        decided_at=own.decided_at,
+        code=rejected.code,
+        reason=rejected.reason,
+        field=rejected.field,
+        topic=record.topic,
+        source_offset=record.offset,
+        appended_at=record.appended_at_us,
+        record_key=None if record.key is None else b64encode(record.key).decode(),
+        record_value=None if record.value is None else b64encode(record.value).decode(),
+    )
+
+
+__all__ = ["FOLD_ORDER", "CycleOutcome", "PartitionCycle", "TopicSlice"]

@@ -1,0 +1,202 @@
+"""The partitions that this process owns: what has arrived for them, and whose turn it is.
+
+The adapter delivers runs of records; a partition with records is announced once; whoever serves the
+announcements calls `turn`, which runs one cycle. Between two cycles of a partition lies a pause, so
+that a cycle holds a few hundred records rather than a few (a transaction costs 10 to 45 ms whatever
+it holds).
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from streams.agents.cycle import FOLD_ORDER, CycleOutcome, PartitionCycle, TopicSlice
+from streams.domain.facts import SourceRecord
+
+log = logging.getLogger(__name__)
+
+INBOX_RECORDS_MAX: Final = 20_000
+"""Records that wait for one partition before the fetcher is held back: a few cycles, so that
+reading and folding overlap, and at 400 bytes 8 MB."""
+
+INBOX_BYTES_MAX: Final = 32 * 1024 * 1024
+"""The same in bytes, for producers of large records."""
+
+
+@dataclass(frozen=True, slots=True)
+class CycleBounds:
+    """How much a cycle takes at the most, and how long a partition pauses between two of them."""
+
+    records_max: int
+    bytes_max: int
+    pause_seconds: float
+
+
+@dataclass(slots=True)
+class _Run:
+    """Records of one topic as they were fetched, covering [from_offset, to_offset)."""
+
+    from_offset: int
+    to_offset: int
+    records: Sequence[Any]
+    taken: int = 0
+
+
+@dataclass(slots=True)
+class _Inbox:
+    cycle: PartitionCycle
+    cursor: dict[str, int]
+    runs: dict[str, deque[_Run]] = field(default_factory=dict)
+    records: int = 0
+    bytes: int = 0
+    announced: bool = False
+
+
+class Ownership:
+    """The inboxes of all owned partitions. All methods belong to one event loop."""
+
+    def __init__(
+        self,
+        make_cycle: Callable[[int], PartitionCycle],
+        announce: Callable[[int], Awaitable[None]],
+        bounds: CycleBounds,
+        halt: Callable[[BaseException], None],
+        observe: Callable[[int, CycleOutcome], None] = lambda _partition, _outcome: None,
+    ) -> None:
+        """`announce` says that a partition has records; `halt` ends the process after a failed
+        cycle and does not return in production; `observe` is told of every committed cycle."""
+        self._make_cycle = make_cycle
+        self._announce = announce
+        self._bounds = bounds
+        self._halt = halt
+        self._observe = observe
+        self._inboxes: dict[int, _Inbox] = {}
+        self._running: set[int] = set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._space = asyncio.Event()
+        self._space.set()
+
+    @property
+    def partitions(self) -> frozenset[int]:
+        """The partitions that are owned now."""
+        return frozenset(self._inboxes)
+
+    async def quiesce(self) -> None:
+        """Gives everything up: drops what waits, and returns when no cycle is running any more.
+
+        What was dropped is not committed, so it is read again by the next owner.
+        """
+        self._inboxes = {}
+        self._space.set()
+        await self._idle.wait()
+
+    def take_over(self, positions: Mapping[int, Mapping[str, int]]) -> None:
+        """Owns these partitions from these offsets (by logical topic) on. Nothing may be
+        running."""
+        self._inboxes = {
+            partition: _Inbox(
+                self._make_cycle(partition), {topic: offsets[topic] for topic in FOLD_ORDER}
+            )
+            for partition, offsets in positions.items()
+        }
+
+    async def deliver(
+        self, topic: str, partition: int, to_offset: int, records: Sequence[Any]
+    ) -> None:
+        """Takes a run of records that follows the last one of its topic and ends before
+        `to_offset`.
+
+        Waits while the inbox is full. Runs of a partition that is not owned any more are dropped.
+        """
+        inbox = self._inboxes.get(partition)
+        if inbox is None:
+            return
+        runs = inbox.runs.setdefault(topic, deque())
+        from_offset = runs[-1].to_offset if runs else inbox.cursor[topic]
+        runs.append(_Run(from_offset, to_offset, records))
+        inbox.records += len(records)
+        inbox.bytes += sum(_size(record) for record in records)
+        if not inbox.announced:
+            inbox.announced = True
+            await self._announce(partition)
+        while inbox is self._inboxes.get(partition) and _full(inbox):
+            self._space.clear()
+            await self._space.wait()
+
+    async def turn(self, partition: int) -> None:
+        """One cycle of an announced partition; announces it again after the pause while records
+        wait."""
+        inbox = self._inboxes.get(partition)
+        if inbox is None or partition in self._running:
+            return
+        slices = self._take(inbox)
+        self._running.add(partition)
+        self._idle.clear()
+        try:
+            if slices:
+                self._observe(partition, await inbox.cycle.run(slices))
+        except Exception as fault:
+            self._halt(fault)
+            raise
+        finally:
+            self._running.discard(partition)
+            if not self._running:
+                self._idle.set()
+        if inbox is self._inboxes.get(partition):
+            asyncio.get_running_loop().call_later(
+                self._bounds.pause_seconds, self._after_pause, partition, inbox
+            )
+
+    def _after_pause(self, partition: int, inbox: _Inbox) -> None:
+        if inbox is not self._inboxes.get(partition):
+            return
+        if inbox.records:
+            task = asyncio.ensure_future(self._announce(partition))
+            task.add_done_callback(lambda done: done.result())
+        else:
+            inbox.announced = False
+
+    def _take(self, inbox: _Inbox) -> list[TopicSlice]:
+        slices = []
+        records_left, bytes_left = self._bounds.records_max, self._bounds.bytes_max
+        for topic in FOLD_ORDER:
+            runs = inbox.runs.get(topic)
+            if not runs or records_left <= 0 or bytes_left <= 0:
+                continue
+            piece = TopicSlice(topic, inbox.cursor[topic], inbox.cursor[topic])
+            while runs and records_left > 0 and bytes_left > 0:
+                run = runs[0]
+                while run.taken < len(run.records) and records_left > 0 and bytes_left > 0:
+                    record = run.records[run.taken]
+                    run.taken += 1
+                    size = _size(record)
+                    records_left -= 1
+                    bytes_left -= size
+                    inbox.records -= 1
+                    inbox.bytes -= size
+                    piece.to_offset = record.offset + 1
+                    piece.records.append(
+                        SourceRecord(
+                            topic, record.offset, record.timestamp * 1000, record.key, record.value
+                        )
+                    )
+                if run.taken == len(run.records):
+                    piece.to_offset = run.to_offset
+                    runs.popleft()
+            inbox.cursor[topic] = piece.to_offset
+            slices.append(piece)
+        if not _full(inbox):
+            self._space.set()
+        return slices
+
+
+def _size(record: Any) -> int:
+    return len(record.value or b"") + len(record.key or b"")
+
+
+def _full(inbox: _Inbox) -> bool:
+    return inbox.records >= INBOX_RECORDS_MAX or inbox.bytes >= INBOX_BYTES_MAX

@@ -1,0 +1,206 @@
+"""The worker: a Faust app whose tables and agent own the partitions, put together with the core.
+
+Read it top to bottom: the tables, the agent, the parts around them, the run.
+"""
+
+import gc
+import logging
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final
+
+import faust
+from mode import loop as mode_loop
+
+from schemas.topics import ACCOUNTS_CHANGELOG, CLAIMS_CHANGELOG, INBOUND
+from streams.adapters.catalog import CatalogFollower
+from streams.adapters.clock import SystemClock
+from streams.adapters.faust_batches import BatchApp, BatchTableManager
+from streams.adapters.log import KafkaCycleLog
+from streams.adapters.state_lock import lock_state_directory
+from streams.adapters.store import BatchTable, FaustStore
+from streams.agents.cycle import CycleOutcome, PartitionCycle
+from streams.agents.ownership import CycleBounds, Ownership
+from streams.app.addresses import kafka_bootstrap
+from streams.limits import CYCLE_BYTES_MAX
+from streams.ports import Table
+from streams.settings import Settings
+
+log = logging.getLogger(__name__)
+
+EXIT_FAULT: Final = 70
+"""Exit status after a fault (EX_SOFTWARE): the supervisor restarts the worker from the last
+commit."""
+
+CYCLES_AT_ONCE: Final = 16
+"""Partitions whose transactions may be in flight together: committing is waiting, and eight
+partitions that commit one after the other would wait eight times."""
+
+FETCH_BYTES_MAX: Final = 2 * 1024 * 1024
+"""Bytes that one fetch brings from one partition: about five thousand records of usual size."""
+
+
+def state_directory(settings: Settings) -> Path:
+    """Where a worker with these settings keeps its tables."""
+    return settings.state_dir or settings.home / "state"
+
+
+def make_app(settings: Settings, bootstrap: str) -> BatchApp:
+    """The Faust app with everything of Faust's own that Tollgate does not use turned off."""
+    return BatchApp(
+        settings.app_id,
+        broker="kafka://" + bootstrap.replace(",", ";kafka://"),
+        store="memory://",
+        datadir=str(state_directory(settings)),
+        topic_partitions=settings.partitions,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        web_enabled=False,
+        autodiscover=False,
+        stream_wait_empty=False,
+        consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=FETCH_BYTES_MAX,
+        broker_max_poll_records=settings.cycle_records_max,
+        broker_session_timeout=settings.session_timeout_seconds,
+        broker_heartbeat_interval=settings.session_timeout_seconds / 4,
+        broker_rebalance_timeout=settings.session_timeout_seconds,
+        broker_request_timeout=30.0,
+        broker_commit_interval=60.0,  # nothing is ever committed this way
+        TableManager=BatchTableManager,
+    )
+
+
+class Worker:
+    """A worker process: `run()` returns when it was asked to stop."""
+
+    def __init__(self, settings: Settings) -> None:
+        bootstrap = kafka_bootstrap(settings)
+        prefix = settings.topic_prefix
+        self._prefix = prefix
+        self.app = app = make_app(settings, bootstrap)
+        tables = {
+            table: BatchTable(
+                app,
+                name=table.value,
+                key_type=bytes,
+                value_type=bytes,
+                partitions=settings.partitions,
+                changelog_topic=app.topic(
+                    changelog.full_name(prefix), key_type=bytes, value_type=bytes
+                ),
+                help=changelog.purpose,
+            )
+            for table, changelog in (
+                (Table.ACCOUNTS, ACCOUNTS_CHANGELOG),
+                (Table.CLAIMS, CLAIMS_CHANGELOG),
+            )
+        }
+        for table in tables.values():
+            app.tables.add(table)
+        self._log = KafkaCycleLog(bootstrap, settings.app_id, prefix)
+        self._catalog = CatalogFollower(bootstrap, prefix)
+        store, clock = FaustStore(tables), SystemClock()
+        ready = app.channel()
+        self._ownership = Ownership(
+            make_cycle=lambda partition: PartitionCycle(
+                partition, store, self._log, clock, self._catalog.context
+            ),
+            announce=lambda partition: _announce(ready, partition),
+            bounds=CycleBounds(
+                settings.cycle_records_max, CYCLE_BYTES_MAX, settings.cycle_pause_ms / 1000
+            ),
+            halt=halt,
+            observe=_log_cycle,
+        )
+        app.owner = self
+        app.halt = halt
+        app.inbound_topics = frozenset(topic.full_name(prefix) for topic in INBOUND)
+        app.on_before_configured.connect(_freeze_garbage)
+
+        @app.agent(ready, name="tollgate.cycles", concurrency=CYCLES_AT_ONCE)
+        async def cycles(partitions: faust.StreamT[int]) -> None:
+            """Whose turn it is: one cycle for each announcement of a partition with records."""
+            async for partition in partitions:
+                await self._ownership.turn(partition)
+
+    def run(self, log_level: str) -> None:
+        """Runs until SIGTERM or SIGINT."""
+        worker = faust.Worker(self.app, loglevel=log_level.upper(), redirect_stdouts=False)
+        worker.execute_from_commandline()
+
+    # What `streams.adapters.faust_batches` asks of an owner.
+
+    async def fence(self, partitions: list[int]) -> None:
+        """Fences these partitions; before the first time the catalog is read."""
+        if self._catalog.view.next_offset == 0:
+            await self._catalog.start()
+        self._catalog.context()
+        await self._log.fence(partitions)
+
+    async def release(self) -> None:
+        """Gives up the transactional ids."""
+        await self._log.release()
+
+    async def quiesce(self) -> None:
+        """Waits for running cycles."""
+        await self._ownership.quiesce()
+
+    def take_over(self, positions: dict[int, dict[str, int]]) -> None:
+        """Owns partitions from committed offsets on."""
+        cut = len(self._prefix)
+        self._ownership.take_over(
+            {
+                partition: {topic[cut:]: offset for topic, offset in offsets.items()}
+                for partition, offsets in positions.items()
+            }
+        )
+
+    async def deliver(
+        self, topic: str, partition: int, to_offset: int, records: Sequence[Any]
+    ) -> None:
+        """The next run of one topic."""
+        await self._ownership.deliver(topic[len(self._prefix) :], partition, to_offset, records)
+
+
+def halt(fault: BaseException) -> None:
+    """Ends the process at once: nobody here knows any more what is true, the next start does."""
+    log.critical("stopping after a fault: %s", fault, exc_info=fault)
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(EXIT_FAULT)
+
+
+async def _announce(ready: faust.ChannelT[int], partition: int) -> None:
+    await ready.send(value=partition)
+
+
+def _log_cycle(partition: int, outcome: CycleOutcome) -> None:
+    entry = outcome.entry
+    log.debug(
+        "partition %d cycle %d: %d records, %d accepted, %d duplicates, %d dead letters",
+        partition,
+        entry.cycle,
+        outcome.records,
+        entry.accepted,
+        entry.duplicates,
+        entry.dead_letters,
+    )
+
+
+def _freeze_garbage(*_args: Any, **_kwargs: Any) -> None:
+    # What was loaded at the start lives for ever; looking through it again in every full collection
+    # would cost milliseconds in the middle of cycles.
+    gc.collect()
+    gc.freeze()
+
+
+def run_worker(settings: Settings) -> None:
+    """Runs a worker with these settings until it is told to stop."""
+    lock = lock_state_directory(state_directory(settings))
+    mode_loop.use("uvloop")
+    try:
+        Worker(settings).run(settings.log_level)
+    finally:
+        os.close(lock)
