@@ -12,6 +12,7 @@ import faust
 import rocksdict
 from faust.stores.rocksdb import RocksDBOptions
 from faust.stores.rocksdb import Store as RocksDBStore
+from faust.types import TP
 
 from streams.domain.identity import split_segment
 from streams.ports import Changes, Table
@@ -116,3 +117,8 @@ class FaustStore:
 
     def _store(self, table: Table) -> BatchStore:
         return cast(BatchStore, self._tables[table].data)
+
+    def changelog_offset(self, table: Table, partition: int) -> int | None:
+        """The offset of the last changelog record in the table, None before the first."""
+        store = self._store(table)
+        return store.persisted_offset(TP(store.table_name, partition))

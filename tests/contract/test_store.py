@@ -1,0 +1,77 @@
+"""One suite for every store: memory, and RocksDB under Faust's tables."""
+
+import multiprocessing
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from streams.adapters.memory import MemoryStore
+from streams.adapters.store import BatchTable, FaustStore, expand_segments
+from streams.app.worker import make_app
+from streams.domain.identity import Claim, pack_claim, pack_segment
+from streams.ports import Changes, Store, Table
+from streams.settings import Settings
+
+
+def rocksdb_store(directory: Path) -> FaustStore:
+    settings = Settings(home=directory, topic_prefix="store.")
+    app = make_app(settings, "127.0.0.1:1")
+    return FaustStore(
+        {
+            table: BatchTable(app, name=table.value, key_type=bytes, value_type=bytes)
+            for table in Table
+        }
+    )
+
+
+@pytest.fixture(params=["memory", "rocksdb"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Store:
+    return MemoryStore() if request.param == "memory" else rocksdb_store(tmp_path)
+
+
+def test_a_key_that_was_never_written_is_none(store: Store) -> None:
+    assert store.read(Table.ACCOUNTS, 0, [b"a", b"b"]) == [None, None]
+
+
+def test_nothing_asked_is_nothing_answered(store: Store) -> None:
+    assert store.read(Table.CLAIMS, 0, []) == []
+
+
+def test_values_come_back_in_the_order_of_the_keys(store: Store) -> None:
+    store.write(Table.ACCOUNTS, 0, Changes([(b"a", b"1"), (b"b", b"2")], 7))
+    assert store.read(Table.ACCOUNTS, 0, [b"b", b"x", b"a"]) == [b"2", None, b"1"]
+
+
+def test_the_last_value_of_a_key_counts_and_none_deletes_it(store: Store) -> None:
+    store.write(Table.ACCOUNTS, 0, Changes([(b"a", b"1"), (b"b", b"1")], 7))
+    store.write(Table.ACCOUNTS, 0, Changes([(b"a", b"2"), (b"b", None)], 8))
+    assert store.read(Table.ACCOUNTS, 0, [b"a", b"b"]) == [b"2", None]
+
+
+def test_partitions_and_tables_do_not_see_each_other(store: Store) -> None:
+    store.write(Table.ACCOUNTS, 0, Changes([(b"a", b"1")], 7))
+    assert store.read(Table.ACCOUNTS, 1, [b"a"]) == [None]
+    assert store.read(Table.CLAIMS, 0, [b"a"]) == [None]
+
+
+def write_and_die(directory: Path) -> None:
+    rocksdb_store(directory).write(Table.ACCOUNTS, 3, Changes([(b"a", b"1")], 41))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_rows_and_changelog_offset_survive_kill_9(tmp_path: Path) -> None:
+    process = multiprocessing.get_context("spawn").Process(target=write_and_die, args=(tmp_path,))
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    again = rocksdb_store(tmp_path)
+    assert again.read(Table.ACCOUNTS, 3, [b"a"]) == [b"1"]
+    assert again.changelog_offset(Table.ACCOUNTS, 3) == 41
+
+
+def test_a_claims_segment_becomes_the_rows_that_were_packed() -> None:
+    claims = {bytes([i] * 16): Claim(bytes([i + 1] * 16), 1_000 + i, i) for i in range(3)}
+    rows = expand_segments([(b"1", pack_segment(claims)), (b"2", None)])
+    assert rows == [(key, pack_claim(claim)) for key, claim in claims.items()]

@@ -1,0 +1,73 @@
+"""The private names that the batch adapter relies on: an upgrade that changes one fails here,
+loudly.
+
+Decision 005 says what is replaced and why; the versions are pinned in requirements/base.txt.
+"""
+
+import inspect
+from importlib.metadata import version
+
+import pytest
+from aiokafka.consumer import AIOKafkaConsumer
+from aiokafka.consumer.subscription_state import TopicPartitionState
+from faust.stores.rocksdb import RocksDBOptions
+from faust.stores.rocksdb import Store as RocksDBStore
+from faust.tables.base import Collection
+from faust.tables.manager import TableManager
+from faust.tables.recovery import Recovery
+from faust.transport.consumer import Consumer, ThreadDelegateConsumer
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
+from faust.transport.drivers.aiokafka import Consumer as DriverConsumer
+from mode.services import ServiceTask
+
+VERSIONS = {"faust-streaming": "0.15.3", "aiokafka": "0.14.0", "mode-streaming": "0.7.1"}
+
+METHODS = [
+    (DriverConsumer, "_new_consumer_thread"),
+    (DriverConsumer, "on_partitions_assigned"),
+    (DriverConsumer, "on_partitions_revoked"),
+    (DriverConsumer, "perform_seek"),
+    (DriverConsumer, "_wait_next_records"),
+    (DriverConsumer, "_drain_messages"),
+    (ThreadDelegateConsumer, "_seek"),
+    (AIOKafkaConsumerThread, "_create_worker_consumer"),
+    (Recovery, "on_rebalance"),
+    (Recovery, "need_recovery"),
+    (Recovery, "_set_recovery_ended"),
+    (Collection, "_new_store"),
+    (RocksDBStore, "_db_for_partition"),
+    (RocksDBStore, "persisted_offset"),
+    (RocksDBOptions, "as_options"),
+]
+
+
+@pytest.mark.parametrize(("package", "pinned"), VERSIONS.items())
+def test_the_version_is_the_one_whose_private_names_were_read(package: str, pinned: str) -> None:
+    assert version(package) == pinned, "read the adapter against the new source, then change this"
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"), METHODS, ids=lambda value: getattr(value, "__name__", value)
+)
+def test_the_method_that_is_overridden_or_called_exists(owner: type, name: str) -> None:
+    assert callable(getattr(owner, name))
+
+
+def test_reading_changelogs_is_a_task_of_the_recovery_service() -> None:
+    # If it were renamed, Faust would read changelogs beside us and apply records twice.
+    assert isinstance(inspect.getattr_static(Recovery, "_slurp_changelogs"), ServiceTask)
+
+
+def test_the_consumer_keeps_what_we_read_of_its_state() -> None:
+    source = inspect.getsource(Consumer.__init__)
+    for name in ("_read_offset", "_committed_offset"):
+        assert name in source
+    assert "_recovery" in inspect.getsource(TableManager)
+    assert "_changelogs" in inspect.getsource(TableManager)
+
+
+def test_aiokafka_builds_its_fetcher_from_the_attributes_that_we_set() -> None:
+    source = inspect.getsource(AIOKafkaConsumer.start)
+    assert "self._isolation_level" in source
+    assert "self._fetch_max_wait_ms" in source
+    assert {"position", "has_valid_position"} <= set(dir(TopicPartitionState))

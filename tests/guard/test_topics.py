@@ -1,0 +1,36 @@
+"""The list of topics: complete, consistent, and what the broker is told."""
+
+from schemas.limits import OUTBOUND_RECORD_BYTES_MAX
+from schemas.topics import CLAIMS_CHANGELOG, CLAIMS_RETENTION_DAYS, DAY_MS, INBOUND, LEDGER, TOPICS
+from streams.agents.decoding import _DECODERS
+from streams.app.installation import default_rules
+from streams.domain.pipeline import FOLD_ORDER
+
+
+def test_names_are_unique_and_every_topic_says_what_it_is_for() -> None:
+    assert len({topic.name for topic in TOPICS}) == len(TOPICS) > 10
+    assert all(topic.purpose and topic.key and topic.value for topic in TOPICS)
+
+
+def test_a_cycle_folds_exactly_what_a_worker_reads() -> None:
+    assert tuple(topic.name for topic in INBOUND) == FOLD_ORDER
+    assert set(FOLD_ORDER) == set(_DECODERS)
+
+
+def test_append_time_is_a_fact_of_every_topic() -> None:
+    assert {topic.config()["message.timestamp.type"] for topic in TOPICS} == {"LogAppendTime"}
+
+
+def test_the_books_are_kept_for_ever() -> None:
+    for topic in (*INBOUND, LEDGER):
+        assert topic.config()["retention.ms"] == "-1"
+        assert topic.config()["cleanup.policy"] == "delete"
+
+
+def test_claims_are_kept_longer_than_they_hold() -> None:
+    assert default_rules().horizon_days < CLAIMS_RETENTION_DAYS
+    assert CLAIMS_CHANGELOG.retention_ms == CLAIMS_RETENTION_DAYS * DAY_MS
+
+
+def test_no_topic_takes_more_than_tollgate_can_write() -> None:
+    assert max(topic.record_bytes_max for topic in TOPICS) == OUTBOUND_RECORD_BYTES_MAX
