@@ -1,0 +1,262 @@
+"""Sinks for tests: tables in memory and in ClickHouse behind one face, sinks that are killed at any step."""
+
+import asyncio
+import contextlib
+from collections.abc import Awaitable, Callable, Iterator
+from dataclasses import dataclass, field
+from typing import Any, TypeVar
+
+import pytest
+
+from streams.adapters.clickhouse import ClickHouse, ClickHouseAddress
+from streams.adapters.clickhouse_rows import ClickHouseRows
+from streams.adapters.memory_sink import EndOfLogError, MemoryLog, MemoryRows
+from streams.embedded.endpoints import Endpoints
+from streams.errors import TransientError
+from streams.ports_sink import OutboundLog, RowTarget
+from streams.shipped import clickhouse_migrations
+from streams.sink.loop import Inserted, PartitionSink
+from streams.sink.migrations import migrate, read_migrations
+from streams.sink.patience import Patience
+from streams.sink.rows import BatchLimits
+
+T = TypeVar("T")
+
+WIDE = BatchLimits(rows_max=1000, bytes_max=1_000_000)
+
+
+class MemoryTable:
+    """The `ledger` of a MemoryRows, as a test looks at it and spoils it."""
+
+    def __init__(self) -> None:
+        self.memory = MemoryRows()
+        self.target: RowTarget = self.memory
+
+    def sequences(self, generation: int = 1, partition: int = 0) -> list[int]:
+        """All sequences in the table, sorted."""
+        return sorted(self.memory.rows.get(("ledger", generation, partition), []))
+
+    def batches(self) -> int:
+        """How many inserts took effect."""
+        return len(self.memory.bodies)
+
+    def lose_rows_from(self, sequence: int) -> None:
+        """What deleting rows does: the tokens stay."""
+        for rows in self.memory.rows.values():
+            rows[:] = [kept for kept in rows if kept < sequence]
+
+    def forget_tokens(self) -> None:
+        """What a restored table, or a window of 0, does."""
+        self.memory.forget_tokens()
+
+
+class ClickHouseTable:
+    """The `ledger` of a database of its own."""
+
+    def __init__(self, clickhouse: ClickHouse) -> None:
+        self.clickhouse = clickhouse
+        self.target: RowTarget = ClickHouseRows(clickhouse)
+
+    def sequences(self, generation: int = 1, partition: int = 0) -> list[int]:
+        """All sequences in the table, sorted."""
+        answer = self.clickhouse.query(
+            "SELECT sequence FROM ledger WHERE generation = {g:UInt32} AND partition = {p:UInt32} "
+            "ORDER BY sequence",
+            {"g": generation, "p": partition},
+        )
+        return [int(sequence) for (sequence,) in answer.rows]
+
+    def batches(self) -> int:
+        """How many inserts took effect: each is one block, which merged parts still count."""
+        answer = self.clickhouse.query(
+            "SELECT sum(max_block_number - min_block_number + 1) FROM system.parts "
+            "WHERE database = currentDatabase() AND table = 'ledger' AND active"
+        )
+        return int(answer.rows[0][0] or 0)
+
+    def lose_rows_from(self, sequence: int) -> None:
+        """What deleting rows does: the tokens stay."""
+        self.clickhouse.execute(
+            f"ALTER TABLE ledger DELETE WHERE sequence >= {sequence} SETTINGS mutations_sync = 2"
+        )
+
+    def forget_tokens(self) -> None:
+        """What the sink tells the operator to do."""
+        for window in (0, 10_000):
+            self.clickhouse.execute(
+                f"ALTER TABLE ledger MODIFY SETTING non_replicated_deduplication_window = {window}"
+            )
+
+
+Table = MemoryTable | ClickHouseTable
+
+
+@contextlib.contextmanager
+def clickhouse_database(endpoints: Endpoints, name: str) -> Iterator[ClickHouse]:
+    """A connection to a new database, which is dropped afterwards."""
+    address = ClickHouseAddress(
+        endpoints.clickhouse_url, endpoints.clickhouse_user, endpoints.clickhouse_password, name
+    )
+    clickhouse = ClickHouse(address)
+    clickhouse.create_database()
+    try:
+        yield clickhouse
+    finally:
+        clickhouse.execute(f"DROP DATABASE IF EXISTS `{name}` SYNC")
+        clickhouse.close()
+
+
+@contextlib.contextmanager
+def migrated_database(endpoints: Endpoints, name: str) -> Iterator[ClickHouse]:
+    """A connection to a new database with all tables."""
+    with clickhouse_database(endpoints, name) as clickhouse:
+        migrate(clickhouse, read_migrations(clickhouse_migrations()))
+        yield clickhouse
+
+
+@contextlib.contextmanager
+def table_for(request: pytest.FixtureRequest, kind: str) -> Iterator[Table]:
+    """A table of this kind: `memory` or `clickhouse`."""
+    if kind == "memory":
+        yield MemoryTable()
+        return
+    endpoints = request.getfixturevalue("endpoints")
+    with migrated_database(endpoints, request.getfixturevalue("unique_name")) as clickhouse:
+        yield ClickHouseTable(clickhouse)
+
+
+class Killed(BaseException):  # noqa: N818 - nothing may catch it, as nothing catches SIGKILL
+    """The process ended here."""
+
+
+@dataclass
+class Steps:
+    """Counts the calls that a sink makes, and kills it before or after one of them."""
+
+    kill_at: int | None = None
+    after: bool = False
+    taken: list[str] = field(default_factory=list)
+
+    async def call(self, name: str, step: Callable[[], Awaitable[T]]) -> T:
+        """Take one step, unless this is where the process ends."""
+        number = len(self.taken)
+        self.taken.append(name)
+        if number == self.kill_at and not self.after:
+            raise Killed(name)
+        result = await step()
+        if number == self.kill_at:
+            raise Killed(name)
+        return result
+
+
+class Counted:
+    """A port whose every call is a step. `done` of a log, which is not awaited, is one as well."""
+
+    def __init__(self, port: Any, steps: Steps) -> None:
+        self._port = port
+        self._steps = steps
+
+    def __getattr__(self, name: str) -> Any:
+        found = getattr(self._port, name)
+        if not callable(found):
+            return found
+        if name == "done":
+            return self._done
+
+        async def counted(*arguments: Any) -> Any:
+            return await self._steps.call(name, lambda: found(*arguments))
+
+        return counted
+
+    def _done(self, offset: int) -> None:
+        number = len(self._steps.taken)
+        self._steps.taken.append("done")
+        if number == self._steps.kill_at and not self._steps.after:
+            raise Killed("done")
+        self._port.done(offset)
+        if number == self._steps.kill_at:
+            raise Killed("done")
+
+
+class Shaky:
+    """A target some of whose inserts fail: before they reach the table, or when the answer is under way."""
+
+    def __init__(self, target: RowTarget, *, lost_requests: int = 0, lost_answers: int = 0) -> None:
+        self._target = target
+        self._lost_requests = lost_requests
+        self._lost_answers = lost_answers
+
+    async def mark(self, table: str, generation: int, partition: int) -> int:
+        """As ever."""
+        return await self._target.mark(table, generation, partition)
+
+    async def insert(
+        self, table: str, generation: int, partition: int, mark: int, body: bytes
+    ) -> None:
+        """Fails as often as it was told to."""
+        if self._lost_requests:
+            self._lost_requests -= 1
+            raise TransientError("connection refused", action="Wait.")
+        await self._target.insert(table, generation, partition, mark, body)
+        if self._lost_answers:
+            self._lost_answers -= 1
+            raise TransientError("connection reset", action="Wait.")
+
+
+class Overtaken:
+    """A target into which somebody else inserts at chosen moments, right before an insert of ours.
+
+    `meanwhile` is called with the number of our insert; it may insert, or wait for something.
+    """
+
+    def __init__(self, target: RowTarget, meanwhile: Callable[[int], Awaitable[None]]) -> None:
+        self._target = target
+        self._meanwhile = meanwhile
+        self._inserts = 0
+
+    async def mark(self, table: str, generation: int, partition: int) -> int:
+        """As ever."""
+        return await self._target.mark(table, generation, partition)
+
+    async def insert(
+        self, table: str, generation: int, partition: int, mark: int, body: bytes
+    ) -> None:
+        """Let the other one go first."""
+        await self._meanwhile(self._inserts)
+        self._inserts += 1
+        await self._target.insert(table, generation, partition, mark, body)
+
+
+def sink_of(
+    log: OutboundLog,
+    target: RowTarget,
+    limits: BatchLimits = WIDE,
+    told: list[Inserted] | None = None,
+) -> PartitionSink:
+    """A sink whose retries do not wait, under a deadline that counts them."""
+    ticks = iter(range(10**9))
+
+    async def at_once(_seconds: float) -> None:
+        await asyncio.sleep(0)
+
+    patience = Patience(lambda: float(next(ticks)), at_once, deadline_seconds=50)
+    report = (told if told is not None else []).append
+    return PartitionSink(log, target, limits, patience, report)
+
+
+async def drain(
+    log: OutboundLog,
+    target: RowTarget,
+    limits: BatchLimits = WIDE,
+    told: list[Inserted] | None = None,
+) -> None:
+    """Run a sink up to the end of its log."""
+    with contextlib.suppress(EndOfLogError):
+        await sink_of(log, target, limits, told).run()
+
+
+def reread(log: MemoryLog, *, hint: int | None = None) -> MemoryLog:
+    """The same log as another process comes to it, with the hint it finds."""
+    other = MemoryLog(log.table, log.partition, hint=hint)
+    other.records = log.records
+    return other
