@@ -112,12 +112,22 @@ def explain(model: type[BaseModel], value: bytes, fault: str) -> RejectError:
     try:
         model.model_validate_json(value)
     except ValidationError as error:
-        first = error.errors(include_url=False, include_context=False, include_input=False)[0]
+        found = error.errors(include_url=False, include_context=False, include_input=False)
+        first = min(found, key=lambda item: _CODES.index(_code(item["type"])))
+        code = _code(first["type"])
         field = ".".join(str(part) for part in first["loc"])
-        unknown = first["type"] == "extra_forbidden"
-        code = RejectCode.UNKNOWN_FIELD if unknown else RejectCode.INVALID_FIELD
         return RejectError(code, _short(f"{field}: {first['msg']}"), field[:REASON_CHARS_MAX])
     return RejectError(RejectCode.INVALID_FIELD, _short(fault))
+
+
+_CODES: Final = (RejectCode.MALFORMED, RejectCode.UNKNOWN_FIELD, RejectCode.INVALID_FIELD)
+
+
+def _code(kind: str) -> RejectCode:
+    """The code of a Pydantic error: one parser may bear a nesting that the other refuses."""
+    if kind == "json_invalid":
+        return RejectCode.MALFORMED
+    return RejectCode.UNKNOWN_FIELD if kind == "extra_forbidden" else RejectCode.INVALID_FIELD
 
 
 def _short(text: str) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from schemas.budget import Denomination
-from schemas.envelope import Count, Currency, Id, Name, Record, SignedAmount, TimeUs
+from schemas.envelope import Count, Currency, Id, Name, Record, SignedAmount, TimeUs, TotalTokens
 
 Offset = Annotated[int, Field(ge=0)]
 Sequence = Annotated[int, Field(ge=0)]
@@ -116,7 +116,7 @@ class UsageEntry(SourcedEntry):
     provisional: SignedAmount = "0"
     """What an unpriced event charges a dollar balance until it is rated anew (M1)."""
     covered_units: Count = 0
-    covered_tokens: Count = 0
+    covered_tokens: TotalTokens = 0
     covered_usd: SignedAmount = "0"
     burns: list[Burn] = []
     success: bool = True

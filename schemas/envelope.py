@@ -44,6 +44,8 @@ Amount = Annotated[str, StringConstraints(pattern=AMOUNT_PATTERN), AfterValidato
 """A decimal string without sign, at most 12 decimals."""
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 """ISO 4217 code."""
+TotalTokens = Annotated[int, Field(ge=0, le=10 * UNITS_MAX)]
+"""A sum over the token classes of one event."""
 TimeUs = Annotated[int, Field(ge=0)]
 """Microseconds since the epoch: the form of every time that Tollgate itself writes."""
 SignedAmount = Annotated[str, StringConstraints(pattern=r"^-?[0-9]{1,26}(\.[0-9]{1,12})?$")]

@@ -34,7 +34,7 @@ class RejectCode(StrEnum):
     CONFLICT = "conflict"
     """The id was accepted before with other billing content."""
     TOO_MANY_GRANTS = "too_many_grants"
-    """The customer holds as many open grants as the rules allow."""
+    """The customer has been given as many grants as the rules allow."""
     INTERNAL = "internal"
     """A fault of our own while deciding the record. Stops the worker when it is not a single one
     (K2)."""

@@ -20,6 +20,7 @@ AMOUNT_PATTERN: Final = (
 """A plain decimal without sign or exponent. ASCII digits only: `\\d` would take other scripts."""
 
 _amount = re.compile(AMOUNT_PATTERN.removesuffix("$") + r"\Z")
+_written = re.compile(r"(-?)([0-9]{1,26})(?:\.([0-9]{1,12}))?\Z")
 _loose_amount = re.compile(r"([0-9]{1,18})(?:\.([0-9]{0,64}))?(?:[eE]([+-]?[0-9]{1,2}))?\Z")
 
 
@@ -50,8 +51,16 @@ def format_amount(pico: int) -> str:
 
 
 def parse_signed_amount(text: str) -> int:
-    """`parse_amount` with an optional leading minus: for amounts that Tollgate wrote itself."""
-    return -parse_amount(text[1:]) if text.startswith("-") else parse_amount(text)
+    """The pico amount of what `format_amount` wrote: with a leading minus, and up to 26 digits
+    before the point, as a cost can be larger than any amount that a producer may send.
+
+    Raises ValueError for anything else.
+    """
+    match = _written.match(text)
+    if not match:
+        raise ValueError(f"not an amount as Tollgate writes it: {text[:50]!r}")
+    pico = int(match[2]) * PICO + int((match[3] or "").ljust(AMOUNT_FRACTION_DIGITS_MAX, "0"))
+    return -pico if match[1] else pico
 
 
 def round_half_even(numerator: int, denominator: int) -> int:

@@ -114,7 +114,7 @@ def struct_of(model: type[BaseModel]) -> type[Any]:
 if TYPE_CHECKING:
     from schemas.attribution import Attribution
     from schemas.budget import Grant
-    from schemas.catalog import Generation, PlanGrant, PriceBook, Rules
+    from schemas.catalog import Generation, ModelPrices, PlanGrant, PriceBook, PriceSpan, Rules
     from schemas.deadletter import DeadLetter
     from schemas.entry import Burn, Consumed, CycleEntry, GrantEntry, SignalEntry, UsageEntry
     from schemas.signal import Signal
@@ -128,8 +128,10 @@ else:
     Generation = struct_of(catalog.Generation)
     Grant = struct_of(budget.Grant)
     GrantEntry = struct_of(entry.GrantEntry)
+    ModelPrices = struct_of(catalog.ModelPrices)
     PlanGrant = struct_of(catalog.PlanGrant)
     PriceBook = struct_of(catalog.PriceBook)
+    PriceSpan = struct_of(catalog.PriceSpan)
     Rules = struct_of(catalog.Rules)
     Signal = struct_of(signal.Signal)
     SignalEntry = struct_of(entry.SignalEntry)
@@ -158,8 +160,10 @@ __all__ = [
     "GrantEntry",
     "InboundFact",
     "LedgerEntry",
+    "ModelPrices",
     "PlanGrant",
     "PriceBook",
+    "PriceSpan",
     "Rules",
     "Signal",
     "SignalEntry",

@@ -1,16 +1,17 @@
-"""Facts, records, contexts and states for tests: sensible defaults, so that a test names only what matters.
+"""Facts, records, contexts and states for tests, with defaults: a test names only what matters.
 
     usage(units=5)                      a usage body of customer acme
     fact(usage(units=5), offset=3)      the same as a fact at offset 3, through its bytes
     context(plan=[("unit", "10")])      rules whose default plan grants ten units
     cycle(state(), fact(usage()))       one cycle folded into an empty state
+
+Everything goes through its bytes and the codec, as it would in a worker.
 """
 
 from collections.abc import Iterable
 from typing import Any, Final, TypeVar
 
 from schemas import codec
-from schemas.budget import Denomination
 from schemas.envelope import SCHEMA_VERSION
 from schemas.structs import (
     Consumed,
@@ -206,9 +207,7 @@ def consumed_by(records: Iterable[SourceRecord]) -> list[Consumed]:
     for source in records:
         offsets.setdefault(source.topic, []).append(source.offset)
     return [
-        Consumed(
-            topic=topic, from_offset=min(offsets[topic]), to_offset=max(offsets[topic]) + 1
-        )
+        Consumed(topic=topic, from_offset=min(offsets[topic]), to_offset=max(offsets[topic]) + 1)
         for topic in FOLD_ORDER
         if topic in offsets
     ]
@@ -220,8 +219,8 @@ def cycle(
     context: Context | None = None,
     at_us: int = NOON_US,
 ) -> CycleResult:
-    """One cycle of these facts, put into the order in which a cycle folds. The default context grants
-    nothing and knows no price."""
+    """One cycle of these facts, put into the order in which a cycle folds. The default context
+    grants nothing and knows no price."""
     ordered = sorted(given, key=lambda f: (FOLD_ORDER.index(f.record.topic), f.record.offset))
     return fold_cycle(
         into,

@@ -155,7 +155,6 @@ class PartitionCycle:
                 f"has decided with records up to {progress.catalog_offset}",
                 action="The catalog topic lost records. Restore it before the worker goes on.",
             )
-        progress.generation = context.generation
 
     def _domain_time(self, progress: Progress, slices: Sequence[TopicSlice]) -> int:
         appended = [record.appended_at_us for piece in slices for record in piece.records]

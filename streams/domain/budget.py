@@ -25,6 +25,8 @@ class Account:
     used_other: dict[str, int] = field(default_factory=dict)
     events: int = 0
     signals: int = 0
+    granted: int = 0
+    """Grants ever given by budget records, those of the plan not among them."""
     last_sequence: int = -1
     """The ledger sequence of the last entry folded in."""
 
@@ -59,13 +61,12 @@ def add_grant(account: Account, entry: GrantEntry) -> None:
     """Folds a grant entry into the account, in place; grants that are over by now are dropped."""
     account.grants = unexpired(account.grants, entry.decided_at)
     insert_grant(account.grants, open_grant(entry))
+    account.granted += entry.entry_index == 0
 
 
-def spend(account: Account, entry: UsageEntry) -> None:
-    """Folds a usage entry into the account, in place."""
-    account.events += 1
-    account.used_units += entry.units
-    account.used_tokens += (
+def entry_tokens(entry: UsageEntry) -> int:
+    """All tokens of an entry; the classes are disjoint."""
+    return (
         entry.input_tokens
         + entry.cache_read_tokens
         + entry.cache_write_tokens
@@ -74,6 +75,13 @@ def spend(account: Account, entry: UsageEntry) -> None:
         + entry.input_audio_tokens
         + entry.output_audio_tokens
     )
+
+
+def spend(account: Account, entry: UsageEntry) -> None:
+    """Folds a usage entry into the account, in place."""
+    account.events += 1
+    account.used_units += entry.units
+    account.used_tokens += entry_tokens(entry)
     cost = parse_signed_amount(entry.cost) + parse_signed_amount(entry.provisional)
     if entry.currency == "USD":
         account.used_pico_usd += cost

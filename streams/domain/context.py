@@ -39,7 +39,7 @@ class Context:
     horizon_us: int
     lateness_us: int
     future_us: int
-    open_grants_max: int
+    grants_max: int
     plan: tuple[PlannedGrant, ...]
     provisional_pico_per_million: int
 
@@ -56,6 +56,7 @@ class CatalogView:
         self._next_offset = 0
         self._generation: Generation | None = None
         self._rules: Rules | None = None
+        self._plan: tuple[PlannedGrant, ...] = ()
         self._prices = EMPTY_BOOK
         self._context: Context | None = None
 
@@ -89,6 +90,7 @@ class CatalogView:
                 self._generation = record
             case Rules():
                 _check_rules(record)
+                self._plan = _plan(record)
                 self._rules = record
             case PriceBook():
                 self._prices = index_prices(record)
@@ -108,7 +110,9 @@ class CatalogView:
                 "the catalog holds no generation or no rules: run `tollgate topics create`"
             )
         if self._context is None:
-            self._context = _context(self._generation, self._rules, self._prices, self._next_offset)
+            self._context = _context(
+                self._generation, self._rules, self._plan, self._prices, self._next_offset
+            )
         return self._context
 
 
@@ -122,8 +126,27 @@ def _check_rules(rules: Rules) -> None:
         )
 
 
+def _plan(rules: Rules) -> tuple[PlannedGrant, ...]:
+    plan = tuple(
+        PlannedGrant(
+            grant.denomination,
+            parse_balance("amount", grant.amount, grant.denomination),
+            grant.priority,
+            grant.reason,
+        )
+        for grant in rules.default_plan
+    )
+    if not all(grant.amount for grant in plan):
+        raise ValueError(f"rules {rules.id}@{rules.version}: a planned amount must not be zero")
+    return plan
+
+
 def _context(
-    generation: Generation, rules: Rules, prices: PriceIndex, catalog_offset: int
+    generation: Generation,
+    rules: Rules,
+    plan: tuple[PlannedGrant, ...],
+    prices: PriceIndex,
+    catalog_offset: int,
 ) -> Context:
     day_us = DAY_SECONDS * MICROSECONDS
     return Context(
@@ -134,15 +157,7 @@ def _context(
         horizon_us=rules.horizon_days * day_us,
         lateness_us=rules.lateness_days * day_us,
         future_us=rules.future_seconds * MICROSECONDS,
-        open_grants_max=rules.open_grants_max,
-        plan=tuple(
-            PlannedGrant(
-                grant.denomination,
-                parse_balance("amount", grant.amount, grant.denomination),
-                grant.priority,
-                grant.reason,
-            )
-            for grant in rules.default_plan
-        ),
+        grants_max=rules.grants_max,
+        plan=plan,
         provisional_pico_per_million=parse_amount(rules.provisional_usd_per_million_tokens),
     )

@@ -11,7 +11,7 @@ from schemas.structs import Burn, GrantEntry, SignalEntry, UsageEntry
 from streams.domain.budget import Account, balance_text, open_grant
 from streams.domain.context import Context
 from streams.domain.facts import Fact, GrantFact, SignalFact, UsageFact
-from streams.domain.grants import OpenGrant, plan_burn
+from streams.domain.grants import OpenGrant, burn_order, plan_burn
 from streams.domain.ledger import entry_id
 from streams.domain.rating import UNPRICED, Rating, rate, total_tokens
 
@@ -36,7 +36,7 @@ def first_sight_grants(
     first's."""
     return [
         GrantEntry(
-            **_sourced(fact, position, sequence + index, index),
+            **_sourced(fact, position, sequence + index, index + 1),
             denomination=grant.denomination,
             amount=balance_text(grant.denomination, grant.amount),
             priority=grant.priority,
@@ -65,7 +65,7 @@ def usage_entry(
         context.prices,
         context.provisional_pico_per_million,
     )
-    grants = account.grants if account is not None else [open_grant(g) for g in plan]
+    grants = sorted(map(open_grant, plan), key=burn_order) if account is None else account.grants
     now_us = position.decided_at_us
     dollars = rating.cost_pico + rating.provisional_pico if rating.currency == "USD" else 0
     units = plan_burn(grants, Denomination.UNIT, body.units, now_us)
@@ -83,7 +83,7 @@ def usage_entry(
             "output_audio_tokens": tokens.output_audio,
         }
     return UsageEntry(
-        **_sourced(fact, position, sequence, len(plan)),
+        **_sourced(fact, position, sequence),
         agent_id=body.agent_id or "",
         task_ref=body.task_ref or "",
         trace_id=body.trace_id or "",
@@ -106,11 +106,11 @@ def usage_entry(
     )
 
 
-def signal_entry(fact: SignalFact, position: Position, sequence: int, index: int) -> SignalEntry:
+def signal_entry(fact: SignalFact, position: Position, sequence: int) -> SignalEntry:
     """The entry of an accepted signal."""
     body = fact.body
     return SignalEntry(
-        **_sourced(fact, position, sequence, index),
+        **_sourced(fact, position, sequence),
         agent_id=body.agent_id or "",
         trace_id=body.trace_id or "",
         scope_id=body.scope_id or "",
@@ -120,13 +120,13 @@ def signal_entry(fact: SignalFact, position: Position, sequence: int, index: int
     )
 
 
-def grant_entry(fact: GrantFact, position: Position, sequence: int, index: int) -> GrantEntry:
+def grant_entry(fact: GrantFact, position: Position, sequence: int) -> GrantEntry:
     """The entry of an accepted grant; without a beginning of its own it counts from the cycle
     on."""
     body = fact.body
     effective = fact.effective_at_us
     return GrantEntry(
-        **_sourced(fact, position, sequence, index),
+        **_sourced(fact, position, sequence),
         denomination=body.denomination,
         amount=balance_text(body.denomination, fact.amount),
         priority=body.priority,
@@ -136,8 +136,12 @@ def grant_entry(fact: GrantFact, position: Position, sequence: int, index: int) 
     )
 
 
-def _sourced(fact: Fact, position: Position, sequence: int, index: int) -> dict[str, Any]:
-    """What every entry of a fact says about where it comes from."""
+def _sourced(fact: Fact, position: Position, sequence: int, index: int = 0) -> dict[str, Any]:
+    """What every entry of a fact says about where it comes from.
+
+    The fact's own entry has index 0 whether or not others stand before it, so that its id does not
+    depend on which fact of a customer was folded first.
+    """
     body, record = fact.body, fact.record
     return {
         "schema_version": SCHEMA_VERSION,

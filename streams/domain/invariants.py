@@ -3,7 +3,9 @@
 A violation is our own fault: it stops the partition before anything is committed.
 """
 
+from schemas.money import PICO, parse_signed_amount
 from schemas.structs import CycleEntry, UsageEntry
+from streams.domain.budget import entry_tokens
 from streams.domain.pipeline import CycleResult
 
 
@@ -19,10 +21,30 @@ def check_cycle(result: CycleResult, first_sequence: int, facts: int) -> None:
     for expected, entry in enumerate(result.entries, first_sequence):
         if entry.sequence != expected:
             raise AssertionError(f"INV-1: sequence {entry.sequence} where {expected} was due")
-        if isinstance(entry, UsageEntry) and entry.covered_units > entry.units:
-            raise AssertionError(f"INV-3: {entry.entry_id} covers more units than it used")
+        if isinstance(entry, UsageEntry):
+            _check_cover(entry)
     if own.accepted + own.duplicates + own.dead_letters != facts:
         raise AssertionError(
             f"INV-2: {facts} facts, but {own.accepted} accepted + {own.duplicates} duplicates + "
             f"{own.dead_letters} dead letters"
         )
+
+
+def _check_cover(entry: UsageEntry) -> None:
+    burnt: dict[str, int] = {"unit": 0, "token": 0, "usd": 0}
+    for burn in entry.burns:
+        burnt[burn.denomination] += parse_signed_amount(burn.amount)
+    dollars = parse_signed_amount(entry.cost) + parse_signed_amount(entry.provisional)
+    for denomination, covered, used in (
+        ("unit", entry.covered_units * PICO, entry.units * PICO),
+        ("token", entry.covered_tokens * PICO, entry_tokens(entry) * PICO),
+        ("usd", parse_signed_amount(entry.covered_usd), dollars),
+    ):
+        if covered > used:
+            raise AssertionError(
+                f"INV-3: {entry.entry_id} covers more than it used: {denomination}"
+            )
+        if covered != burnt[denomination]:
+            raise AssertionError(
+                f"INV-3: {entry.entry_id} covers what it did not burn: {denomination}"
+            )

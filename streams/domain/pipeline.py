@@ -27,7 +27,6 @@ from streams.domain.entries import (
     usage_entry,
 )
 from streams.domain.facts import Fact, GrantFact, Rejected, SignalFact, UsageFact
-from streams.domain.grants import unexpired
 from streams.domain.identity import Claim, Verdict, judge
 from streams.domain.ledger import cycle_id
 from streams.domain.state import PartitionState
@@ -88,16 +87,16 @@ def decide(state: PartitionState, fact: Fact, context: Context, position: Positi
         case UsageFact():
             return [*plan, usage_entry(fact, account, plan, context, position, sequence)]
         case SignalFact():
-            return [*plan, signal_entry(fact, position, sequence, len(plan))]
+            return [*plan, signal_entry(fact, position, sequence)]
         case GrantFact():
-            open_grants = unexpired(account.grants, position.decided_at_us) if account else plan
-            if len(open_grants) >= context.open_grants_max:
+            granted = 0 if account is None else account.granted
+            if granted >= context.grants_max:
                 return Refusal(
                     RejectCode.TOO_MANY_GRANTS,
-                    f"the customer holds {len(open_grants)} open grants, the limit of the rules",
+                    f"the customer has been given {granted} grants, the limit of the rules",
                     "customer_id",
                 )
-            return [*plan, grant_entry(fact, position, sequence, len(plan))]
+            return [*plan, grant_entry(fact, position, sequence)]
 
 
 def evolve(state: PartitionState, entry: LedgerEntry) -> None:
@@ -142,6 +141,9 @@ def fold_cycle(
     progress = state.progress
     if domain_time_us < progress.domain_time_us:
         raise AssertionError("domain time ran backwards")
+    if progress.cycle and progress.generation != context.generation:
+        raise AssertionError("a partition's state belongs to another generation than the rules")
+    progress.generation = context.generation
     first_sequence = progress.next_sequence
     position = Position(context.generation, partition, progress.cycle + 1, domain_time_us)
     progress.next_sequence += 1  # the cycle's own entry stands first; its counts are known last

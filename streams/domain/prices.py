@@ -8,10 +8,11 @@ of the `genai-prices` data set, the source of the book.
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, Final
 
 from schemas.money import parse_amount
-from schemas.structs import PriceBook
+from schemas.structs import ModelPrices, PriceBook, PriceSpan
 from schemas.times import MICROSECONDS, parse_time_us
 
 DAY_SECONDS: Final = 86_400
@@ -107,11 +108,14 @@ def matches(clause: Mapping[str, Any], text: str) -> bool:
 
     Raises ValueError for a clause that is not known.
     """
-    (kind, operand), *rest = clause.items()
-    if rest:
+    if len(clause) != 1:
         raise ValueError(f"a clause has one key, not {sorted(clause)}")
+    ((kind, operand),) = clause.items()
     if kind in ("or", "and"):
-        parts = (matches(part, text) for part in operand)
+        if not isinstance(operand, list) or not all(isinstance(part, dict) for part in operand):
+            raise ValueError(f"a clause {kind!r} holds a list of clauses, not {operand!r}")
+        # A list, so that every part is looked at and a bad one is found when the book is taken.
+        parts = [matches(part, text) for part in operand]
         return any(parts) if kind == "or" else all(parts)
     pattern, name = str(operand), text.lower()
     match kind:
@@ -124,8 +128,16 @@ def matches(clause: Mapping[str, Any], text: str) -> bool:
         case "contains":
             return pattern.lower() in name
         case "regex":
-            return re.search(pattern, text) is not None
+            return _regex(pattern).search(text) is not None
     raise ValueError(f"unknown clause {kind!r} in the price book")
+
+
+@cache
+def _regex(pattern: str) -> re.Pattern[str]:
+    try:
+        return re.compile(pattern)
+    except re.error as fault:
+        raise ValueError(f"a regex of the price book is none: {pattern!r}: {fault}") from fault
 
 
 @dataclass(slots=True)
@@ -150,10 +162,10 @@ class PriceIndex:
             return found
 
     def _search(self, provider: str | None, model: str) -> ModelRates | None:
-        home = self._provider(provider, model)
+        name = model.lower()
+        home = self._provider(provider, name)
         if home is None:
             return None
-        name = model.lower()
         dashed = _compact_date.sub(r"-\2-\3-\4", name)
         return self._model(home, name) or (self._model(home, dashed) if dashed != name else None)
 
@@ -183,7 +195,15 @@ EMPTY_BOOK: Final = PriceIndex("", [])
 
 
 def index_prices(book: PriceBook) -> PriceIndex:
-    """The index of a price book. Raises ValueError for an amount or day that is none."""
+    """The index of a price book.
+
+    Raises ValueError for a book that could not be used as it stands: an amount or day that is none,
+    a clause that cannot be evaluated, an unknown token class, a model without prices.
+    """
+    for provider in book.providers:
+        for clause in (provider.match, provider.model_match, *(m.match for m in provider.models)):
+            if clause is not None:
+                matches(clause, "")
     return PriceIndex(
         f"{book.id}@{book.version}",
         [
@@ -192,17 +212,25 @@ def index_prices(book: PriceBook) -> PriceIndex:
                 p.match,
                 p.model_match,
                 tuple(p.fallback),
-                [
-                    (m.match, ModelRates(f"{p.id}/{m.id}", tuple(_span(s) for s in m.spans)))
-                    for m in p.models
-                ],
+                [(m.match, ModelRates(f"{p.id}/{m.id}", _spans(m))) for m in p.models],
             )
             for p in book.providers
         ],
     )
 
 
-def _span(span: Any) -> Span:
+def _spans(model: ModelPrices) -> tuple[Span, ...]:
+    if not model.spans:
+        raise ValueError(f"model {model.id!r} of the price book has no span")
+    return tuple(_span(span) for span in model.spans)
+
+
+def _span(span: PriceSpan) -> Span:
+    unknown = span.rates.keys() - set(_CLASSES)
+    if unknown:
+        raise ValueError(f"unknown token classes in the price book: {sorted(unknown)}")
+    if (span.daily_from_second is None) != (span.daily_to_second is None):
+        raise ValueError("a daily window of the price book needs both of its ends")
     rates = {
         name: TieredRate(
             parse_amount(rate.base),

@@ -2,9 +2,10 @@
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import astuple
+from dataclasses import astuple, replace
 
 from schemas.structs import LedgerEntry
+from streams.domain.budget import Account
 from streams.domain.pipeline import evolve
 from streams.domain.state import PartitionState, Progress
 
@@ -22,5 +23,10 @@ def fold_entries(entries: Iterable[LedgerEntry]) -> PartitionState:
 
 def accounts_digest(state: PartitionState) -> str:
     """A hex digest of all accounts: a function of their content, not of any order."""
-    lines = sorted(ascii(astuple(account)) for account in state.accounts.values())
+    lines = sorted(_line(account) for account in state.accounts.values())
     return hashlib.blake2b("\n".join(lines).encode(), digest_size=16).hexdigest()
+
+
+def _line(account: Account) -> str:
+    currencies = sorted(account.used_other.items())
+    return ascii((astuple(replace(account, used_other={})), currencies))

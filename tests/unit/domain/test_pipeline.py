@@ -1,0 +1,493 @@
+"""streams.domain.pipeline: what each kind of fact becomes, and in which order it is refused."""
+
+from typing import Any
+
+import pytest
+
+from schemas import codec
+from schemas.errors import RejectCode
+from schemas.structs import GrantEntry, SignalEntry, UsageEntry
+from streams.domain.facts import Fact, Rejected, SourceRecord
+from streams.domain.identity import Verdict
+from streams.domain.pipeline import FOLD_ORDER, Refusal, decide, evolve
+from streams.domain.state import PartitionState
+from tests.builders import (
+    DAY_US,
+    HOUR_US,
+    NOON,
+    NOON_US,
+    SECOND_US,
+    book,
+    catalog_record,
+    catalog_view,
+    context,
+    cycle,
+    fact,
+    grant,
+    of_kind,
+    own_entry,
+    position,
+    signal,
+    state,
+    usage,
+)
+
+PLAN = context([("unit", "10")])
+PRICED = context(prices=book(small={"input": "3", "output": "15"}))
+
+
+def usage_of(into: PartitionState, given: Fact, **more: Any) -> UsageEntry:
+    """The entry of the one usage fact of a cycle."""
+    (entry,) = of_kind(UsageEntry, cycle(into, given, **more).entries)
+    return entry
+
+
+def rejected(result: Any) -> list[tuple[RejectCode, int]]:
+    return [(found.code, found.record.offset) for found in result.rejected]
+
+
+# --- one entry per kind ------------------------------------------------------------------------
+
+
+def test_a_usage_entry_says_what_was_used_and_where_it_comes_from() -> None:
+    body = usage(
+        units=2,
+        tokens={"input": 10, "cache_read": 3, "output": 5, "output_audio": 1},
+        agent_id="planner",
+        task_ref="job",
+        trace_id="t",
+        provider="lab",
+        model="small",
+        success=False,
+        occurred_at=NOON,
+        metadata={"who": "secret"},
+    )
+    entry = usage_of(state(), fact(body, 7, NOON_US + 5), context=PRICED, at_us=NOON_US + 9)
+    assert (entry.entry_id, entry.entry_index) == ("1-usage-0-7-0", 0)
+    assert (entry.topic, entry.source_offset, entry.sequence, entry.cycle) == ("usage", 7, 1, 1)
+    assert (entry.decided_at, entry.appended_at) == (NOON_US + 9, NOON_US + 5)
+    assert (entry.occurred_at, entry.generation, entry.partition) == (NOON_US, 1, 0)
+    assert (entry.customer_id, entry.source, entry.event_id) == ("acme", "crm", "e1")
+    assert (entry.agent_id, entry.task_ref, entry.trace_id) == ("planner", "job", "t")
+    assert (entry.provider, entry.model, entry.success) == ("lab", "small", False)
+    assert (entry.units, entry.input_tokens, entry.cache_read_tokens) == (2, 10, 3)
+    assert (entry.output_tokens, entry.output_audio_tokens, entry.reasoning_tokens) == (5, 1, 0)
+    assert (entry.cost, entry.cost_basis) == ("0.000129", "priced")  # 13 × 3 + 6 × 15 millionths
+    assert (entry.price_version, entry.priced_as) == ("test@1", "lab/small")
+    assert b"secret" not in codec.encode(entry)
+
+
+def test_a_signal_entry_says_what_came_of_it() -> None:
+    body = signal(agent_id="a", trace_id="t", scope_id="s", quantity=3, cost_tracing=True)
+    into = state()
+    (entry,) = of_kind(SignalEntry, cycle(into, fact(body)).entries)
+    assert (entry.signal_name, entry.quantity, entry.cost_tracing) == ("ticket_closed", 3, True)
+    assert (entry.agent_id, entry.trace_id, entry.scope_id) == ("a", "t", "s")
+    assert entry.entry_id == "1-signals-0-0-0"
+    assert (into.accounts["acme"].signals, into.accounts["acme"].events) == (1, 0)
+
+
+def test_a_grant_counts_from_its_cycle_unless_it_says_when() -> None:
+    later = "2026-01-16T00:00:00Z"
+    given = [fact(grant()), fact(grant(event_id="g2", effective_at=later, expires_at=None), 1)]
+    first, second = of_kind(GrantEntry, cycle(state(), *given, at_us=NOON_US + 7).entries)
+    assert (first.effective_at, first.expires_at, first.reason) == (NOON_US + 7, None, "")
+    assert second.effective_at == NOON_US + 12 * HOUR_US
+    assert (first.amount, first.priority, first.denomination) == ("100", 100, "unit")
+
+
+def test_the_cycles_own_entry_stands_first_and_counts_everything() -> None:
+    into = state()
+    cycle(into, fact(usage()))
+    poison = Rejected(
+        SourceRecord("usage", 1, NOON_US, None, b"?"), RejectCode.MALFORMED, "not JSON"
+    )
+    result = cycle(
+        into,
+        poison,
+        fact(usage(), 2),  # duplicate
+        fact(usage(units=2), 3),  # conflict
+        fact(usage(event_id="e2"), 4),
+        fact(grant(), 0),
+        at_us=NOON_US + SECOND_US,
+        context=context(),
+    )
+    own = own_entry(result)
+    assert (own.entry_id, own.sequence, own.cycle) == ("1-cycle-0-2", 2, 2)
+    assert (own.accepted, own.duplicates, own.conflicts, own.dead_letters) == (2, 1, 1, 2)
+    assert (own.dead_letter_sequence, own.catalog_offset, own.rules_version) == (2, 2, 1)
+    assert [(c.topic, c.from_offset, c.to_offset) for c in own.consumed] == [
+        ("budgets", 0, 1),
+        ("usage", 1, 5),
+    ]
+    assert rejected(result) == [(RejectCode.MALFORMED, 1), (RejectCode.CONFLICT, 3)]
+    assert [entry.sequence for entry in result.entries] == [2, 3, 4]
+
+
+def test_an_empty_cycle_is_one_entry() -> None:
+    into = state()
+    result = cycle(into)
+    assert len(result.entries) == 1
+    assert (into.progress.cycle, into.progress.next_sequence) == (1, 1)
+
+
+def test_progress_follows_the_cycle() -> None:
+    into = state()
+    cycle(into, fact(usage()), context=PLAN, at_us=NOON_US + 3)
+    progress = into.progress
+    assert (progress.cycle, progress.next_sequence, progress.next_dead_letter) == (1, 3, 0)
+    assert (progress.domain_time_us, progress.catalog_offset) == (NOON_US + 3, 2)
+
+
+def test_time_that_runs_backwards_is_our_own_fault() -> None:
+    into = state()
+    cycle(into, at_us=NOON_US)
+    with pytest.raises(AssertionError, match="backwards"):
+        cycle(into, at_us=NOON_US - 1)
+
+
+def test_money_is_folded_before_what_spends_it() -> None:
+    assert FOLD_ORDER == ("budgets", "signals", "usage")
+    entry = usage_of(state(), fact(usage()), context=context())
+    assert entry.covered_units == 0
+    result = cycle(state(), fact(usage(), 0), fact(grant(), 0))
+    assert of_kind(UsageEntry, result.entries)[0].covered_units == 1
+
+
+# --- first sight -------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("body", [usage(units=0), signal(), grant()])
+def test_the_first_accepted_fact_of_a_customer_brings_the_default_plan(body: Any) -> None:
+    into = state()
+    result = cycle(into, fact(body, 5), context=PLAN)
+    planned, own = result.entries[1], result.entries[2]
+    assert isinstance(planned, GrantEntry)
+    assert (planned.amount, planned.reason, planned.effective_at) == ("10", "default plan", NOON_US)
+    assert (planned.customer_id, planned.event_id) == (body.customer_id, body.event_id)
+    assert {planned.entry_index, own.entry_index} == {0, 1}  # type: ignore[union-attr]
+    assert [g.remaining for g in into.accounts["acme"].grants][:1] == [10]
+
+
+def test_the_plan_is_granted_once_per_customer() -> None:
+    into = state()
+    cycle(into, fact(usage()), context=PLAN)
+    more = [fact(usage(event_id="e2"), 1), fact(usage("bolt", "e3"), 2)]
+    result = cycle(into, *more, context=PLAN)
+    assert [g.customer_id for g in of_kind(GrantEntry, result.entries)] == ["bolt"]
+
+
+def test_the_first_usage_is_covered_by_the_plan_that_it_brings() -> None:
+    into = state()
+    entry = usage_of(into, fact(usage(units=12)), context=PLAN)
+    assert (entry.covered_units, entry.units) == (10, 12)
+    assert [(b.amount, b.denomination) for b in entry.burns] == [("10", "unit")]
+    assert into.accounts["acme"].grants == []
+
+
+def test_the_first_usage_burns_the_plan_in_burn_order() -> None:
+    plan = context([("unit", "10", 9), ("unit", "10", 1)])
+    entries = cycle(state(), fact(usage(units=3)), context=plan).entries
+    (first,) = [g.entry_id for g in of_kind(GrantEntry, entries) if g.priority == 1]
+    (entry,) = of_kind(UsageEntry, entries)
+    assert [burn.grant_id for burn in entry.burns] == [first]
+
+
+def test_the_id_of_a_facts_own_entry_does_not_depend_on_being_the_first() -> None:
+    # Which fact of a customer is folded first depends on how the log is cut into cycles.
+    first = usage_of(state(), fact(usage(event_id="e9"), 9), context=PLAN)
+    into = state()
+    cycle(into, fact(usage()), context=PLAN)
+    later = usage_of(into, fact(usage(event_id="e9"), 9), context=PLAN)
+    assert first.entry_id == later.entry_id
+
+
+def test_a_refused_first_fact_brings_no_plan() -> None:
+    into = state()
+    late = fact(usage(occurred_at="2025-01-01T00:00:00Z"))
+    result = cycle(into, late, context=PLAN)
+    assert rejected(result) == [(RejectCode.TOO_OLD, 0)]
+    assert into.accounts == {}
+    assert len(result.entries) == 1
+
+
+# --- what usage burns --------------------------------------------------------------------------
+
+
+def test_units_tokens_and_dollars_burn_grants_of_their_own() -> None:
+    plan = context(
+        [("unit", "10"), ("token", "100"), ("usd", "1")],
+        prices=book(small={"input": "3", "output": "15"}),
+    )
+    body = usage(units=3, tokens={"input": 40, "output": 20}, provider="lab", model="small")
+    into = state()
+    entry = usage_of(into, fact(body), context=plan)
+    assert (entry.covered_units, entry.covered_tokens, entry.covered_usd) == (3, 60, "0.00042")
+    assert [(b.denomination.value, b.amount) for b in entry.burns] == [
+        ("unit", "3"),
+        ("token", "60"),
+        ("usd", "0.00042"),
+    ]
+    assert [g.remaining for g in into.accounts["acme"].grants] == [7, 40, 10**12 - 42 * 10**7]
+
+
+def test_what_grants_do_not_reach_is_charged_beyond_them() -> None:
+    into = state()
+    cycle(into, fact(grant(denomination="usd", amount="1")))
+    entry = usage_of(into, fact(usage(cost="2.5")))
+    assert (entry.cost, entry.covered_usd) == ("2.5", "1")
+    assert into.accounts["acme"].used_pico_usd == 25 * 10**11
+
+
+def test_unpriced_usage_burns_dollars_provisionally_and_is_flagged() -> None:
+    into = state()
+    cycle(into, fact(grant(denomination="usd", amount="1")))
+    entry = usage_of(into, fact(usage(tokens={"input": 1000}, model="unheard-of")))
+    assert (entry.cost, entry.provisional, entry.covered_usd) == ("0", "0.015", "0.015")
+    assert (entry.cost_basis, entry.flags) == ("unpriced", ["unpriced"])
+    assert into.accounts["acme"].used_pico_usd == 15 * 10**9
+
+
+def test_another_currency_burns_no_dollars_and_is_flagged() -> None:
+    into = state()
+    cycle(into, fact(grant(denomination="usd", amount="1")))
+    entry = usage_of(into, fact(usage(cost="0.5", currency="EUR")))
+    assert (entry.cost, entry.currency, entry.covered_usd) == ("0.5", "EUR", "0")
+    assert entry.flags == ["currency_without_balance"]
+    assert into.accounts["acme"].used_pico_usd == 0
+    assert into.accounts["acme"].used_other == {"EUR": 5 * 10**11}
+
+
+def test_dollars_are_not_flagged() -> None:
+    assert usage_of(state(), fact(usage(cost="0.5"))).flags == []
+
+
+def test_a_grant_that_is_over_is_not_burnt() -> None:
+    into = state()
+    cycle(into, fact(grant(expires_at="2026-01-15T12:00:01Z")))
+    before = usage_of(into, fact(usage()), at_us=NOON_US + SECOND_US - 1)
+    after = usage_of(into, fact(usage(event_id="e2"), 1), at_us=NOON_US + SECOND_US)
+    assert (before.covered_units, after.covered_units) == (1, 0)
+
+
+def test_every_accepted_entry_can_be_read_back_whatever_its_size() -> None:
+    largest = 10**12
+    into = state()
+    cycle(into, fact(grant(denomination="token", amount=str(7 * largest))))
+    tokens = dict.fromkeys(("input", "cache_read", "output", "reasoning"), largest)
+    entry = usage_of(into, fact(usage(units=largest, tokens=tokens, cost="9" * 18)))
+    assert entry.covered_tokens == 4 * largest
+    assert codec.decode_entry(codec.encode(entry)) == entry
+
+
+def test_the_dearest_price_times_the_largest_event_is_still_an_entry() -> None:
+    dear = context(prices=book(small={"input": "9" * 18}))
+    body = usage(tokens={"input": 10**12}, provider="lab", model="small")
+    entry = usage_of(state(), fact(body), context=dear)
+    assert codec.decode_entry(codec.encode(entry)) == entry
+
+
+# --- identity ----------------------------------------------------------------------------------
+
+
+def test_a_repeat_is_counted_and_changes_nothing_else() -> None:
+    into = state()
+    cycle(into, fact(usage()), context=PLAN)
+    claims, account = dict(into.claims), codec.encode(into.accounts["acme"])
+    result = cycle(into, fact(usage(), 1), fact(usage(), 2), context=PLAN)
+    assert (own_entry(result).duplicates, len(result.entries)) == (2, 1)
+    assert into.claims == claims
+    assert codec.encode(into.accounts["acme"]) == account
+
+
+def test_a_repeat_inside_one_cycle_is_a_duplicate() -> None:
+    result = cycle(state(), fact(usage(), 0), fact(usage(), 1))
+    assert (own_entry(result).accepted, own_entry(result).duplicates) == (1, 1)
+
+
+def test_a_conflict_keeps_the_claim_of_the_first() -> None:
+    into = state()
+    cycle(into, fact(usage()))
+    result = cycle(into, fact(usage(units=2), 1))
+    assert rejected(result) == [(RejectCode.CONFLICT, 1)]
+    assert "e1" in result.rejected[0].reason
+    # The first content is still the duplicate, the other one still the conflict.
+    again = cycle(into, fact(usage(), 2), fact(usage(units=2), 3))
+    assert (own_entry(again).duplicates, own_entry(again).conflicts) == (1, 1)
+
+
+def test_a_refused_record_leaves_its_id_free() -> None:
+    into = state()
+    refused = cycle(into, fact(usage(occurred_at="2025-01-01T00:00:00Z")))
+    assert rejected(refused) == [(RejectCode.TOO_OLD, 0)]
+    assert into.claims == into.new_claims == {}
+    corrected = cycle(into, fact(usage(occurred_at=NOON), 1))
+    assert own_entry(corrected).accepted == 1
+
+
+def test_the_same_id_on_another_topic_source_or_customer_is_another_event() -> None:
+    given = [
+        fact(usage(event_id="x")),
+        fact(usage(event_id="x", source="erp"), 1),
+        fact(usage("bolt", event_id="x"), 2),
+        fact(signal(event_id="x")),
+        fact(grant(event_id="x")),
+    ]
+    assert own_entry(cycle(state(), *given)).accepted == 5
+
+
+def test_beyond_the_horizon_an_id_may_be_claimed_anew() -> None:
+    into = state()
+    cycle(into, fact(usage()))
+    at_edge, beyond = NOON_US + 35 * DAY_US, NOON_US + 35 * DAY_US + 1
+    assert own_entry(cycle(into, fact(usage(), 1, at_edge), at_us=at_edge)).duplicates == 1
+    assert own_entry(cycle(into, fact(usage(), 2, beyond), at_us=beyond)).accepted == 1
+    # The claim is now the later record's.
+    assert own_entry(cycle(into, fact(usage(), 3, beyond), at_us=beyond)).duplicates == 1
+
+
+def test_new_claims_are_those_of_accepted_facts() -> None:
+    into = state()
+    first, repeat, other = fact(usage()), fact(usage(), 1), fact(usage(event_id="e2"), 2)
+    cycle(into, first, repeat, other)
+    assert into.new_claims.keys() == {first.claim_key, other.claim_key}
+    assert into.new_claims[first.claim_key].offset == 0
+
+
+# --- time --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("occurred_at", "appended_at_us", "code"),
+    [
+        (NOON, NOON_US + 34 * DAY_US, None),
+        (NOON, NOON_US + 34 * DAY_US + 1, RejectCode.TOO_OLD),
+        (NOON, NOON_US - HOUR_US, None),
+        (NOON, NOON_US - HOUR_US - 1, RejectCode.IN_FUTURE),
+    ],
+)
+@pytest.mark.parametrize("make", [usage, signal, grant])
+def test_an_event_is_timely_up_to_and_including_the_limits(
+    make: Any, occurred_at: str, appended_at_us: int, code: RejectCode | None
+) -> None:
+    given = fact(make(occurred_at=occurred_at), 0, appended_at_us)
+    result = cycle(state(), given, at_us=appended_at_us)
+    assert rejected(result) == ([] if code is None else [(code, 0)])
+    assert own_entry(result).accepted == (code is None)
+
+
+def test_timeliness_goes_by_the_append_and_not_by_the_cycle() -> None:
+    # A backlog that is folded a year later is not late.
+    result = cycle(state(), fact(usage(occurred_at=NOON)), at_us=NOON_US + 365 * DAY_US)
+    assert own_entry(result).accepted == 1
+
+
+# --- the order of refusals ---------------------------------------------------------------------
+
+
+def decided(into: PartitionState, given: Fact, **rules: Any) -> RejectCode | Verdict | None:
+    decision = decide(into, given, context(**rules), position())
+    if isinstance(decision, Refusal):
+        return decision.code
+    return decision if isinstance(decision, Verdict) else None
+
+
+def test_a_conflict_comes_before_an_impossible_time() -> None:
+    into = state()
+    cycle(into, fact(usage()))
+    assert decided(into, fact(usage(occurred_at="2025-01-01T00:00:00Z"), 1)) is RejectCode.CONFLICT
+    assert decided(into, fact(usage(occurred_at="2027-01-01T00:00:00Z"), 1)) is RejectCode.CONFLICT
+
+
+def test_a_repeat_is_a_duplicate_even_when_it_has_become_too_old() -> None:
+    into = state()
+    cycle(into, fact(usage(occurred_at=NOON)))
+    late = fact(usage(occurred_at=NOON), 1, NOON_US + 35 * DAY_US)
+    assert decided(into, late) is Verdict.DUPLICATE
+
+
+def test_the_record_that_made_the_claim_is_a_replay_and_counts_as_a_duplicate() -> None:
+    into = state()
+    cycle(into, fact(usage()))
+    assert decided(into, fact(usage())) is Verdict.REPLAY
+    assert own_entry(cycle(into, fact(usage()))).duplicates == 1
+
+
+def test_an_impossible_time_comes_before_too_many_grants() -> None:
+    into = state()
+    cycle(into, fact(grant()))
+    old = fact(grant(event_id="g2", occurred_at="2025-01-01T00:00:00Z"), 1)
+    young = fact(grant(event_id="g2", occurred_at="2027-01-01T00:00:00Z"), 1)
+    assert decided(into, old, grants_max=1) is RejectCode.TOO_OLD
+    assert decided(into, young, grants_max=1) is RejectCode.IN_FUTURE
+    assert decided(into, fact(grant(event_id="g2"), 1), grants_max=1) is (
+        RejectCode.TOO_MANY_GRANTS
+    )
+
+
+def test_deciding_changes_nothing() -> None:
+    into = state()
+    cycle(into, fact(usage()), context=PLAN)
+    before = codec.encode([into.accounts, into.progress]), dict(into.claims)
+    decide(into, fact(usage(event_id="e2", units=5), 1), PLAN, position())
+    decide(into, fact(grant(event_id="g2"), 1), PLAN, position())
+    assert (codec.encode([into.accounts, into.progress]), dict(into.claims)) == before
+
+
+# --- the limit on grants -----------------------------------------------------------------------
+
+
+def test_a_customer_is_given_no_more_grants_than_the_rules_allow() -> None:
+    into = state()
+    three = context([("unit", "1")], grants_max=3)
+    given = [fact(grant(event_id=f"g{n}"), n) for n in range(5)]
+    result = cycle(into, *given, context=three)
+    assert rejected(result) == [
+        (RejectCode.TOO_MANY_GRANTS, 3),
+        (RejectCode.TOO_MANY_GRANTS, 4),
+    ]
+    assert len(into.accounts["acme"].grants) == 3 + len(three.plan)
+
+
+def test_a_grant_that_is_used_up_makes_no_room_since_that_depends_on_the_cut() -> None:
+    into, one = state(), context(grants_max=1)
+    cycle(into, fact(grant(amount="1")), fact(usage()), context=one)
+    result = cycle(into, fact(grant(event_id="g2"), 1), context=one)
+    assert rejected(result) == [(RejectCode.TOO_MANY_GRANTS, 1)]
+
+
+# --- evolve ------------------------------------------------------------------------------------
+
+
+def test_the_entries_of_a_cycle_make_the_state_that_the_cycle_made() -> None:
+    folded = state()
+    result = cycle(
+        folded,
+        fact(grant()),
+        fact(signal()),
+        fact(usage(units=7, cost="0.5")),
+        fact(usage("bolt", "e2"), 1),
+        context=PLAN,
+    )
+    rebuilt = state()
+    for entry in result.entries:
+        evolve(rebuilt, entry)
+    assert rebuilt.accounts == folded.accounts
+    assert rebuilt.progress == folded.progress
+    assert rebuilt.touched == folded.touched == {"acme", "bolt"}
+
+
+def test_an_account_remembers_its_last_entry() -> None:
+    into = state()
+    cycle(into, fact(usage()), fact(usage("bolt", "e2"), 1), context=PLAN)
+    assert {c: a.last_sequence for c, a in into.accounts.items()} == {"acme": 2, "bolt": 4}
+
+
+def test_a_cycle_of_another_generation_is_our_own_fault() -> None:
+    into = state()
+    cycle(into, fact(usage()))
+    view = catalog_view()
+    second = catalog_record("generation", version="2", generation=2, partitions=8, topic_ids={})
+    view.fold(2, second)
+    with pytest.raises(AssertionError, match="generation"):
+        cycle(into, context=view.context())
