@@ -1,13 +1,13 @@
-"""What the core's surroundings promise: store, log, clock. Adapters implement these, agents use
-them.
+"""What the core's surroundings promise; adapters implement it, agents, sink and reports use it.
 
-The sink's ports stand in `streams.ports_sink`.
+The worker: `Store`, `CycleLog`, `Clock`. The sink: `OutboundLog`, `RowTarget`. Reports and
+migrations: `Warehouse`, `SchemaTarget`.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
-from typing import Protocol
+from typing import Any, Protocol
 
 
 class Table(StrEnum):
@@ -87,4 +87,115 @@ class Clock(Protocol):
 
     def now_us(self) -> int:
         """Microseconds since the epoch."""
+        ...
+
+
+# --- the sink, reports, migrations --------------------------------------------------------------
+
+NO_ROWS = -1
+"""The mark of a table that holds no row of a (generation, partition) yet."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutboundRecord:
+    """One committed record of an outbound topic: its offset and its bytes."""
+
+    offset: int
+    value: bytes
+
+
+class OutboundLog(Protocol):
+    """One partition of one outbound topic, read in order; only committed records appear."""
+
+    @property
+    def table(self) -> str:
+        """The table that this topic fills."""
+        ...
+
+    @property
+    def partition(self) -> int:
+        """The Kafka partition."""
+        ...
+
+    async def bounds(self) -> tuple[int, int]:
+        """The first offset still kept, and the offset after the last committed record or marker."""
+        ...
+
+    async def hint(self) -> int | None:
+        """The offset last given to `done`, by whichever process. Only a hint: it may be stale, lost
+        or of another table."""
+        ...
+
+    async def peek(self, offset: int) -> OutboundRecord | None:
+        """The first record at or after an offset, None at the end. Moves the position anywhere."""
+        ...
+
+    async def seek(self, offset: int) -> None:
+        """The next `take` begins with the first record at or after this offset."""
+        ...
+
+    async def take(self, rows_max: int, bytes_max: int) -> Sequence[OutboundRecord]:
+        """The next records, in order: waits a moment for the first, then briefly for company.
+
+        At most `rows_max`; ends soon after `bytes_max` is reached. Empty when nothing came.
+        Raises TransientError where the broker does not answer.
+        """
+        ...
+
+    def done(self, offset: int) -> None:
+        """Everything below this offset is in the table. Stored soon, as the next `hint`."""
+        ...
+
+
+class RowTarget(Protocol):
+    """Tables whose rows carry (generation, partition, sequence), each sequence dense from 0."""
+
+    async def mark(self, table: str, generation: int, partition: int) -> int:
+        """The largest sequence the table holds, NO_ROWS for none.
+
+        Raises TransientError (try again), SetupError (no such table), FaultError (rows are missing
+        or doubled below the mark).
+        """
+        ...
+
+    async def insert(
+        self, table: str, generation: int, partition: int, mark: int, body: bytes
+    ) -> None:
+        """Inserts rows if the table still stands at `mark`, and does nothing if it does not.
+
+        `body` holds JSON lines: the rows from `mark` + 1 on, of one generation, partition and
+        month. They become visible together or not at all. Returning does not say whether they
+        did: read the mark. Raises TransientError where the outcome is unknown or nothing was
+        done."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Columns and rows of a query."""
+
+    columns: tuple[str, ...]
+    rows: Sequence[Sequence[Any]]
+
+
+class Warehouse(Protocol):
+    """Where reports read."""
+
+    def query(self, sql: str, parameters: Mapping[str, Any] | None = None) -> Answer:
+        """Runs one SELECT with server-side parameters (`{name:Type}`).
+
+        Raises SetupError, TransientError, or FaultError for a query that the server refuses.
+        """
+        ...
+
+
+class SchemaTarget(Warehouse, Protocol):
+    """Where migrations are applied."""
+
+    def execute(self, sql: str) -> None:
+        """Runs one statement that returns nothing."""
+        ...
+
+    def record(self, table: str, row: Mapping[str, Any], token: str) -> None:
+        """Inserts one row into a table, once per token."""
         ...

@@ -178,7 +178,7 @@ class Installation:
                         ends[piece.topic, partition] = piece.to_offset
         return ends
 
-    def last_data_offsets(self) -> dict[tuple[str, int], int]:
+    def record_ends(self) -> dict[tuple[str, int], int]:
         """The offset after the last visible record of each inbound topic's partition."""
         return {
             (topic.name, partition): records[-1].offset + 1
@@ -190,7 +190,7 @@ class Installation:
     def wait_consumed(self) -> None:
         """Returns when every record that is in the inbound topics now is in a cycle of the
         ledger."""
-        due = self.last_data_offsets()
+        due = self.record_ends()
         deadline = time.monotonic() + WAIT_SECONDS
         while True:
             consumed = self.consumed()

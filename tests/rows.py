@@ -44,9 +44,18 @@ def row(
     )
 
 
-def rows(sequences: Iterable[int], **place: int) -> list[bytes]:
+def rows(
+    sequences: Iterable[int],
+    *,
+    generation: int = 1,
+    partition: int = 0,
+    decided_at: int = JANUARY_US,
+) -> list[bytes]:
     """The bytes of entries with these sequences."""
-    return [row(sequence, **place) for sequence in sequences]
+    return [
+        row(sequence, generation=generation, partition=partition, decided_at=decided_at)
+        for sequence in sequences
+    ]
 
 
 def log_of(values: Iterable[bytes], *, hint: int | None = None, gap_every: int = 3) -> MemoryLog:

@@ -1,4 +1,4 @@
-"""Sinks for tests: tables in memory and in ClickHouse behind one face, sinks that are killed at any step."""
+"""Sinks for tests: one face for tables in memory and in ClickHouse, sinks killed at any step."""
 
 import asyncio
 import contextlib
@@ -13,7 +13,7 @@ from streams.adapters.clickhouse_rows import ClickHouseRows
 from streams.adapters.memory_sink import EndOfLogError, MemoryLog, MemoryRows
 from streams.embedded.endpoints import Endpoints
 from streams.errors import TransientError
-from streams.ports_sink import OutboundLog, RowTarget
+from streams.ports import OutboundLog, RowTarget
 from streams.shipped import clickhouse_migrations
 from streams.sink.loop import Inserted, PartitionSink
 from streams.sink.migrations import migrate, read_migrations
@@ -125,8 +125,8 @@ def table_for(request: pytest.FixtureRequest, kind: str) -> Iterator[Table]:
         yield ClickHouseTable(clickhouse)
 
 
-class Killed(BaseException):  # noqa: N818 - nothing may catch it, as nothing catches SIGKILL
-    """The process ended here."""
+class Killed(BaseException):
+    """The process ended here: no Exception, because nothing catches SIGKILL either."""
 
 
 @dataclass
@@ -179,7 +179,7 @@ class Counted:
 
 
 class Shaky:
-    """A target some of whose inserts fail: before they reach the table, or when the answer is under way."""
+    """A target some of whose inserts fail, before they arrive or when the answer is under way."""
 
     def __init__(self, target: RowTarget, *, lost_requests: int = 0, lost_answers: int = 0) -> None:
         self._target = target

@@ -1,1 +1,4 @@
-"""The outside world behind the ports: Kafka, RocksDB, ClickHouse, clocks. Imported by `streams.app` alone."""
+"""The outside world behind the ports: Kafka, RocksDB, ClickHouse, clocks.
+
+Imported by `streams.app` alone.
+"""

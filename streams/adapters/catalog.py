@@ -86,6 +86,16 @@ class CatalogFollower:
         self.view.passed(await self._consumer.position(self._partition))
 
 
+async def read_catalog(bootstrap: str, prefix: str) -> CatalogView:
+    """The catalog as it is now. Raises FaultError for a record that is none."""
+    follower = CatalogFollower(bootstrap, prefix)
+    try:
+        await follower.start()
+    finally:
+        await follower.stop()
+    return follower.view
+
+
 async def append_catalog(bootstrap: str, prefix: str, records: Sequence[CatalogRecord]) -> None:
     """Appends catalog records, acknowledged by all replicas, in their order."""
     producer = AIOKafkaProducer(

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Iterable
 from typing import Final
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 
 from schemas.limits import RECORD_BYTES_MAX
 
@@ -57,21 +57,3 @@ class FactProducer:
             await asyncio.wait(set(self._pending))
         if self._failed is not None:
             raise self._failed
-
-
-async def end_offsets(
-    bootstrap: str, prefix: str, topics: Iterable[str], partitions: int
-) -> dict[tuple[str, int], int]:
-    """The end offsets (of everything appended so far) by (logical topic, partition)."""
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
-    await consumer.start()
-    try:
-        wanted = {
-            TopicPartition(prefix + topic, partition): (topic, partition)
-            for topic in topics
-            for partition in range(partitions)
-        }
-        ends = await consumer.end_offsets(list(wanted))
-        return {wanted[tp]: offset for tp, offset in ends.items()}
-    finally:
-        await consumer.stop()

@@ -6,10 +6,12 @@ from typing import Final
 from schemas.budget import Denomination
 from schemas.envelope import SCHEMA_VERSION
 from schemas.structs import Generation, PlanGrant, Rules
-from streams.adapters.catalog import CatalogFollower, append_catalog
+from schemas.topics import CATALOG
+from streams.adapters.catalog import append_catalog, read_catalog
 from streams.adapters.price_source import price_book
 from streams.adapters.topic_admin import TopicReport, ensure_topics
 from streams.app.addresses import kafka_bootstrap
+from streams.domain.context import CatalogView
 from streams.errors import SetupError
 from streams.settings import Settings
 
@@ -26,10 +28,11 @@ async def create_topics(settings: Settings) -> TopicReport:
     report = await ensure_topics(
         bootstrap, prefix, settings.partitions, settings.replication_factor
     )
-    follower = CatalogFollower(bootstrap, prefix)
-    await follower.start()
-    generation, has_rules = follower.view.generation, follower.view.has_rules
-    await follower.stop()
+    # A topic that was made a moment ago is empty, and its leader may not answer reads yet.
+    view = CatalogView()
+    if CATALOG.name not in report.created:
+        view = await read_catalog(bootstrap, prefix)
+    generation = view.generation
     if generation is None:
         await append_catalog(
             bootstrap,
@@ -50,7 +53,7 @@ async def create_topics(settings: Settings) -> TopicReport:
             f"{settings.partitions}",
             action="Set TOLLGATE_PARTITIONS to what the catalog says.",
         )
-    if not has_rules:
+    if not view.has_rules:
         await append_catalog(bootstrap, prefix, [default_rules()])
     return report
 
@@ -73,11 +76,7 @@ async def import_prices(settings: Settings) -> tuple[str, bool]:
     bootstrap, prefix = kafka_bootstrap(settings), settings.topic_prefix
     book = price_book()
     version = f"{book.id}@{book.version}"
-    follower = CatalogFollower(bootstrap, prefix)
-    await follower.start()
-    current = follower.view.price_version
-    await follower.stop()
-    if current == version:
+    if (await read_catalog(bootstrap, prefix)).price_version == version:
         return version, False
     await append_catalog(bootstrap, prefix, [book])
     return version, True

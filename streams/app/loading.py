@@ -3,7 +3,7 @@
 For the demo and whoever else appends events and waits for their rows.
 """
 
-from streams.adapters.catalog import CatalogFollower
+from streams.adapters.catalog import read_catalog
 from streams.adapters.positions import InboundPositions
 from streams.adapters.producer import FactProducer
 from streams.app.addresses import kafka_bootstrap
@@ -25,10 +25,8 @@ def inbound_positions(settings: Settings) -> InboundPositions:
 
 async def current_generation(settings: Settings) -> int:
     """The generation of the topics, as the catalog says. Raises SetupError before there is one."""
-    follower = CatalogFollower(kafka_bootstrap(settings), settings.topic_prefix)
-    await follower.start()
-    generation = follower.view.generation
-    await follower.stop()
+    view = await read_catalog(kafka_bootstrap(settings), settings.topic_prefix)
+    generation = view.generation
     if generation is None:
         raise SetupError(
             "the catalog names no generation of the topics yet",

@@ -10,6 +10,7 @@ from typing import Final
 import click
 
 from streams.app.installation import create_topics, import_prices
+from streams.app.warehouse import run_migrations
 from streams.cli.options import with_settings
 from streams.embedded.endpoints import Endpoints
 from streams.embedded.home import Home, holder_pid, is_held
@@ -23,6 +24,7 @@ DOWN_SECONDS: Final = 90.0
 DOWN_POLL_SECONDS: Final = 0.05
 
 PREPARE_STEPS: Final[tuple[PrepareStep, ...]] = (
+    run_migrations,
     lambda settings: asyncio.run(create_topics(settings)),
     lambda settings: asyncio.run(import_prices(settings)),
 )

@@ -29,6 +29,7 @@ BUDGETS, SIGNALS, USAGE = FOLD_ORDER
 HORIZON_DAYS: Final = 3
 LATENESS_DAYS: Final = 2
 FUTURE_US: Final = HOUR_US
+GRANTS_MAX: Final = 3
 PLAN: Final = (("unit", "20", 5), ("usd", "0.00001", 1), ("token", "30", 5), ("unit", "5", 1))
 MODELS: Final = ("small", "tiered", "dated", "half", "unheard-of", None)
 
@@ -50,6 +51,7 @@ def rules(**more: Any) -> Context:
         "horizon_days": HORIZON_DAYS,
         "lateness_days": LATENESS_DAYS,
         "future_seconds": FUTURE_US // 1_000_000,
+        "grants_max": GRANTS_MAX,
     }
     return context(PLAN, prices=prices(), **limits | more)
 

@@ -11,7 +11,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from fractions import Fraction
 from typing import Any
 
-from tests.property.logs import FUTURE_US, HORIZON_DAYS, LATENESS_DAYS, Event
+from tests.property.logs import FUTURE_US, GRANTS_MAX, HORIZON_DAYS, LATENESS_DAYS, Event
 
 DAY_US = 86_400 * 10**6
 MIDNIGHT_US = 1_768_521_600 * 10**6
@@ -45,9 +45,17 @@ class Granted:
 
     denomination: str
     left: Fraction
-    order: tuple[Any, ...]
+    priority: int
     begins_us: int
     ends_us: int | None
+
+    def order(self) -> tuple[int, bool, int, int]:
+        """What burns first stands first; what never ends stands after everything that does."""
+        return (self.priority, self.ends_us is None, self.ends_us or 0, self.begins_us)
+
+
+Burnt = tuple[str, int, int | None, int]
+"""Grants that burn as one: denomination, priority, end and beginning."""
 
 
 @dataclass
@@ -60,6 +68,7 @@ class Bill:
     basis: str
     provisional: Fraction
     covered: dict[str, Fraction]
+    burnt: dict[Burnt, Fraction]
 
 
 @dataclass
@@ -105,6 +114,11 @@ class Model:
         if happened_us - event.appended_us > FUTURE_US:
             self.refused.append((event.topic, offset, "in_future"))
             return
+        if event.topic == "budgets":
+            given = [one for one in self.past if one.identity[:2] == ("budgets", event.customer)]
+            if len(given) >= GRANTS_MAX:
+                self.refused.append((event.topic, offset, "too_many_grants"))
+                return
         self.past.append(Accepted(identity, content, event.appended_us))
         if event.customer not in self.grants:
             self.grants[event.customer] = default_plan(now_us)
@@ -140,13 +154,22 @@ class Model:
             "token": Fraction(all_tokens),
             "usd": cost + provisional if currency == "USD" else Fraction(0),
         }
-        covered = {d: self.cover(event.customer, d, n, now_us) for d, n in used.items()}
-        return Bill(offset, cost, currency, basis, provisional, covered)
+        burnt: dict[Burnt, Fraction] = {}
+        covered = {d: self.cover(event.customer, d, n, now_us, burnt) for d, n in used.items()}
+        return Bill(offset, cost, currency, basis, provisional, covered, burnt)
 
-    def cover(self, customer: str, denomination: str, amount: Fraction, now_us: int) -> Fraction:
-        """Takes from the open grants, first to burn first, until the amount is reached."""
+    def cover(
+        self,
+        customer: str,
+        denomination: str,
+        amount: Fraction,
+        now_us: int,
+        burnt: dict[Burnt, Fraction],
+    ) -> Fraction:
+        """Takes from the open grants, first to burn first, until the amount is reached; adds to
+        `burnt` what was taken from which."""
         wanted = amount
-        for grant in sorted(self.grants[customer], key=lambda g: g.order):
+        for grant in sorted(self.grants[customer], key=Granted.order):
             is_open = grant.begins_us <= now_us and (
                 grant.ends_us is None or now_us < grant.ends_us
             )
@@ -154,16 +177,16 @@ class Model:
                 part = min(grant.left, wanted)
                 grant.left -= part
                 wanted -= part
+                if part:
+                    key = (denomination, grant.priority, grant.ends_us, grant.begins_us)
+                    burnt[key] = burnt.get(key, Fraction(0)) + part
         return amount - wanted
 
 
 def default_plan(now_us: int) -> list[Granted]:
     """What a customer is granted when first seen."""
     plan = (("unit", "20", 5), ("usd", "0.00001", 1), ("token", "30", 5), ("unit", "5", 1))
-    return [
-        Granted(d, Fraction(amount), (priority, True, 0, now_us), now_us, None)
-        for d, amount, priority in plan
-    ]
+    return [Granted(d, Fraction(amount), priority, now_us, None) for d, amount, priority in plan]
 
 
 def granted(fields: dict[str, Any], now_us: int) -> Granted:
@@ -171,9 +194,8 @@ def granted(fields: dict[str, Any], now_us: int) -> Granted:
     begins = microseconds(fields.get("effective_at"))
     ends = microseconds(fields.get("expires_at"))
     begins_us = now_us if begins is None else begins
-    # What never ends stands after everything that does.
-    order = (fields["priority"], ends is None, ends or 0, begins_us)
-    return Granted(fields["denomination"], Fraction(fields["amount"]), order, begins_us, ends)
+    amount = Fraction(fields["amount"])
+    return Granted(fields["denomination"], amount, fields["priority"], begins_us, ends)
 
 
 def billing_content(event: Event) -> Any:

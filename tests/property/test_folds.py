@@ -78,8 +78,7 @@ def test_what_counts_and_what_it_costs_does_not_depend_on_the_cut(
     # D7. What may differ, because inside a cycle grants are folded before usage and time is the
     # cycle's: what is covered, by which grants, what is left of them and what is beyond; when a
     # grant without a beginning begins; which of a customer's facts brings the default plan, so the
-    # plan's entry ids; sequences, cycles and decided_at. The limit on open grants is out of reach
-    # here; see test_the_limit_on_grants_does_not_depend_on_the_cut.
+    # ids of the plan's grants; sequences, cycles and decided_at.
     whole, in_parts = fold(log, ONE_CYCLE), fold(log, cut)
     assert what_counted(in_parts) == what_counted(whole)
     assert what_was_refused(in_parts) == what_was_refused(whole)
@@ -88,8 +87,8 @@ def test_what_counts_and_what_it_costs_does_not_depend_on_the_cut(
 
 
 def test_the_limit_on_grants_does_not_depend_on_the_cut() -> None:
-    # D7 again, at the limit: usage stands between two grants in the log. In one cycle both grants
-    # are folded before it, in three it has used the first one up when the second one comes.
+    # Usage stands between two grants in the log. In one cycle both are folded before it, in three
+    # it has used the first one up when the second one comes: a limit on open grants would differ.
     def grant(number: int) -> Event:
         fields = (("denomination", "unit"), ("amount", "1"))
         return Event(BUDGETS, "acme", "crm", f"g{number}", NOON_US, None, fields)
@@ -163,7 +162,7 @@ def test_deciding_again_writes_the_same_bytes(log: list[Event], cut: Cut) -> Non
 
 
 @property_test(events(), st.data())
-def test_a_repeat_anywhere_changes_nothing(log: list[Event], data: st.DataObject) -> None:
+def test_a_repeat_anywhere_changes_nothing(log: list[Event], choice: st.DataObject) -> None:
     one_by_one = [dict.fromkeys((e.topic,), 1) for e in log]
     before = fold(log, _steps(one_by_one))
     accepted = what_counted(before)
@@ -176,7 +175,7 @@ def test_a_repeat_anywhere_changes_nothing(log: list[Event], data: st.DataObject
         if log[later].appended_us - event.appended_us <= HORIZON_DAYS * DAY_US
     ]
     assume(repeatable)
-    place, later = data.draw(st.sampled_from(repeatable))
+    place, later = choice.draw(st.sampled_from(repeatable))
     again = replace(log[place], appended_us=log[later].appended_us)
     longer = [*log[: later + 1], again, *log[later + 1 :]]
     steps = [dict.fromkeys((e.topic,), 1) for e in longer]

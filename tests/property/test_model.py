@@ -3,12 +3,12 @@
 from fractions import Fraction
 
 from schemas.budget import Denomination
-from schemas.structs import CycleEntry, SignalEntry, UsageEntry
+from schemas.structs import CycleEntry, GrantEntry, SignalEntry, UsageEntry
 from schemas.times import format_time
 from streams.domain.budget import available
 from tests.builders import of_kind
 from tests.property.logs import Cut, Event, cuts, cycles_of, events, fold, property_test, records
-from tests.property.model import Bill, Model, microseconds
+from tests.property.model import Bill, Burnt, Model, microseconds
 
 
 def modelled(log: list[Event], cut: Cut) -> tuple[Model, int]:
@@ -23,7 +23,12 @@ def modelled(log: list[Event], cut: Cut) -> tuple[Model, int]:
     return model, time_us
 
 
-def bill_of(entry: UsageEntry) -> Bill:
+def bill_of(entry: UsageEntry, grants: dict[str, GrantEntry]) -> Bill:
+    burnt: dict[Burnt, Fraction] = {}
+    for burn in entry.burns:
+        grant = grants[burn.grant_id]
+        key = (burn.denomination.value, grant.priority, grant.expires_at, grant.effective_at)
+        burnt[key] = burnt.get(key, Fraction(0)) + Fraction(burn.amount)
     return Bill(
         entry.source_offset,
         Fraction(entry.cost),
@@ -35,6 +40,7 @@ def bill_of(entry: UsageEntry) -> Bill:
             "token": Fraction(entry.covered_tokens),
             "usd": Fraction(entry.covered_usd),
         },
+        burnt,
     )
 
 
@@ -42,7 +48,9 @@ def bill_of(entry: UsageEntry) -> Bill:
 def test_the_pipeline_bills_what_the_naive_model_bills(log: list[Event], cut: Cut) -> None:
     folded = fold(log, cut)
     model, now_us = modelled(log, cut)
-    assert [bill_of(entry) for entry in of_kind(UsageEntry, folded.entries)] == model.bills
+    grants = {grant.entry_id: grant for grant in of_kind(GrantEntry, folded.entries)}
+    bills = [bill_of(entry, grants) for entry in of_kind(UsageEntry, folded.entries)]
+    assert bills == model.bills
     refused = [(r.record.topic, r.record.offset, r.code.value) for r in folded.rejected]
     assert refused == model.refused
     assert len(of_kind(SignalEntry, folded.entries)) == model.signals

@@ -120,11 +120,11 @@ def test_the_text_shows_the_first_differences_and_how_many_more() -> None:
 
 def test_the_text_and_the_json_have_the_same_total() -> None:
     shown = result()
-    data = json.loads(json.dumps(as_json(shown)))
-    assert data["equal"] is True
-    assert data["total"]["calls"] == ROWS
-    assert data["total"]["cost_usd"] in as_text(shown)
-    assert sum(data["dead_letters_by_code"].values()) == data["dead_letters"]
+    printed = json.loads(json.dumps(as_json(shown)))
+    assert printed["equal"] is True
+    assert printed["total"]["calls"] == ROWS
+    assert printed["total"]["cost_usd"] in as_text(shown)
+    assert sum(printed["dead_letters_by_code"].values()) == printed["dead_letters"]
 
 
 def test_a_home_with_a_blank_is_quoted_in_the_commands_to_try() -> None:

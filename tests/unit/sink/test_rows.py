@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streams.errors import FaultError
-from streams.ports_sink import OutboundRecord
+from streams.ports import OutboundRecord
 from streams.sink.rows import Batch, BatchLimits, cut, read_row
 from tests.rows import FEBRUARY_US, row, rows
 

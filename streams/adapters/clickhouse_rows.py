@@ -1,0 +1,189 @@
+"""Rows into ClickHouse under a compare-and-swap: the `RowTarget` that decision 008 argues for.
+
+An insert counts only if the table still stands at the mark that the sink has read. Three checks
+close the three gaps in which another sink can get ahead of it:
+
+    guard   before the server begins the insert: it compares the mark, however late the request is
+    limit   while the body arrives: a body that takes longer than BODY_SECONDS_MAX is refused, by
+            the server's clock alone
+    token   from the guard to the written part: of all inserts under one mark the first wins, as
+            long as the table's window remembers it, which is longer than the limit
+"""
+
+import asyncio
+import re
+from dataclasses import dataclass
+from typing import Any, Final
+
+from streams.adapters.clickhouse import ClickHouse
+from streams.errors import FaultError, SetupError
+from streams.ports import NO_ROWS
+
+BODY_SECONDS_MAX: Final = 30
+"""How long the body of an insert may take to arrive. The largest takes a second on a slow
+network; the table's window of remembered tokens covers this time
+(deploy/clickhouse/0001_ledger.sql)."""
+
+WINDOW_MIN: Final = 10_000
+"""Insert tokens that a table must remember, per ClickHouse partition."""
+
+CONCURRENT_CALLS_MAX: Final = 4
+"""Calls to ClickHouse under way at once. Inserts into one table wait for each other on its disk
+anyway, and each holds its body in memory."""
+
+INSERT_SETTINGS: Final[dict[str, Any]] = {
+    # The default since 26.x is 1, which answers before the row is in the table.
+    "async_insert": 0,
+    # One insert is one block (S3): one thread that parses, one that writes.
+    "max_threads": 1,
+    "max_insert_threads": 1,
+    "input_format_parallel_parsing": 0,
+    # A field that the table lacks, or a null where it has none, is a drift and not a default.
+    "input_format_skip_unknown_fields": 0,
+    "input_format_null_as_default": 0,
+}
+
+REPLICATED_SETTINGS: Final[dict[str, Any]] = {
+    "insert_quorum": "auto",
+    "insert_quorum_parallel": 0,
+    "select_sequential_consistency": 1,
+}
+"""Where the table is replicated: an insert is decided by a majority, and a mark is read after it
+(S7)."""
+
+
+@dataclass(frozen=True, slots=True)
+class TableShape:
+    """What an insert into one table looks like. `columns`, `structure` and `values` belong
+    together."""
+
+    columns: str
+    structure: str
+    values: str
+    replicated: bool
+
+
+class ClickHouseRows:
+    """Tables with rows of (generation, partition, sequence)."""
+
+    def __init__(self, clickhouse: ClickHouse) -> None:
+        """Take a connection; tables are looked at when they are first written to."""
+        self._clickhouse = clickhouse
+        self._shapes: dict[str, TableShape] = {}
+        self._room = asyncio.Semaphore(CONCURRENT_CALLS_MAX)
+
+    async def mark(self, table: str, generation: int, partition: int) -> int:
+        """Read the mark; see `ports.RowTarget`."""
+        async with self._room:
+            return await asyncio.to_thread(self._mark, table, generation, partition)
+
+    async def insert(
+        self, table: str, generation: int, partition: int, mark: int, body: bytes
+    ) -> None:
+        """Insert under the mark; see `ports.RowTarget`."""
+        async with self._room:
+            await asyncio.to_thread(self._insert, table, generation, partition, mark, body)
+
+    def _mark(self, table: str, generation: int, partition: int) -> int:
+        sql = (
+            f"SELECT {MARK}, count() FROM {table} "  # noqa: S608 - a table's name of ours
+            "WHERE generation = {generation:UInt64} AND `partition` = {partition:UInt64}"
+        )
+        answer = self._clickhouse.query(sql, {"generation": generation, "partition": partition})
+        mark, count = map(int, answer.rows[0])
+        if count != mark + 1:
+            raise FaultError(
+                f"{table} holds {count} rows of generation {generation}, partition {partition}, "
+                f"up to sequence {mark}: rows are missing or doubled",
+                action=f"Stop the sinks, restore {table} from a backup or drop and migrate it, and "
+                "start them again: they fill it from the log.",
+            )
+        return mark
+
+    def _insert(self, table: str, generation: int, partition: int, mark: int, body: bytes) -> None:
+        shape = self._shapes.get(table)
+        if shape is None:
+            shape = self._shapes[table] = describe(self._clickhouse, table)
+        sql = insert_statement(table, shape, generation, partition, mark)
+        settings = INSERT_SETTINGS | (REPLICATED_SETTINGS if shape.replicated else {})
+        token = f"{table}:{generation}:{partition}:{mark}"
+        self._clickhouse.send(sql, body, settings | {"insert_deduplication_token": token})
+
+
+MARK: Final = f"if(count() = 0, {NO_ROWS}, toInt64(max(sequence)))"
+"""The mark in SQL. `max` of nothing would be 0, and the row with sequence 0 would be lost (S2)."""
+
+
+def insert_statement(
+    table: str, shape: TableShape, generation: int, partition: int, mark: int
+) -> str:
+    """The INSERT whose body follows: guarded by the mark, refused when the body comes too late.
+
+    `nowInBlock()` is read when a block has been parsed, which for one block is when the body has
+    arrived; `now()` is when the statement began.
+    """
+    return (
+        f"INSERT INTO {table} ({shape.columns}) SELECT {shape.values} "  # noqa: S608 - our own names and integers
+        f"FROM input($${shape.structure}$$) "
+        f"WHERE (SELECT {MARK} FROM {table} WHERE generation = {generation:d} "
+        f"AND `partition` = {partition:d}) = {mark:d} "
+        f"AND NOT throwIf(nowInBlock() > now() + INTERVAL {BODY_SECONDS_MAX} SECOND, "
+        "'the body of the insert arrived too late') FORMAT JSONEachRow"
+    )
+
+
+def describe(clickhouse: ClickHouse, table: str) -> TableShape:
+    """What inserts into a table look like, from its columns.
+
+    Times are microseconds in JSON: as a DateTime64, an unquoted integer means raw ticks to some
+    releases of ClickHouse and seconds to others, so it is read as Int64 and converted. `input`
+    knows no defaults, so a column with one is read as nullable and completed. Raises SetupError
+    for a table that is missing or remembers too few tokens."""
+    sql = (
+        "SELECT engine, create_table_query FROM system.tables "
+        "WHERE database = {d:String} AND name = {t:String}"
+    )
+    where = {"d": clickhouse.address.database, "t": table}
+    tables = clickhouse.query(sql, where).rows
+    if not tables:
+        raise SetupError(
+            f"there is no table {table} in database {where['d']}", action="Run `tollgate migrate`."
+        )
+    engine, created = map(str, tables[0])
+    replicated = "MergeTree" in engine and engine.startswith(("Replicated", "Shared"))
+    window = re.search(r"non_replicated_deduplication_window = (\d+)", created)
+    remembered = int(window[1]) if window else 0
+    if not replicated and remembered < WINDOW_MIN:
+        raise SetupError(
+            f"{table} remembers {remembered} insert tokens, fewer than {WINDOW_MIN}",
+            action=f"Run `ALTER TABLE {table} MODIFY SETTING non_replicated_deduplication_window = "
+            f"{WINDOW_MIN}`: without them an interrupted insert could count twice.",
+        )
+    columns = clickhouse.query(
+        "SELECT name, type, default_expression FROM system.columns "
+        "WHERE database = {d:String} AND table = {t:String} AND default_kind IN ('', 'DEFAULT') "
+        "ORDER BY position",
+        where,
+    ).rows
+    read = [_column(str(name), str(kind), str(default)) for name, kind, default in columns]
+    return TableShape(
+        columns=", ".join(f"`{name}`" for name, _, _ in columns),
+        structure=", ".join(structure for structure, _ in read),
+        values=", ".join(value for _, value in read),
+        replicated=replicated,
+    )
+
+
+def _column(name: str, kind: str, default: str) -> tuple[str, str]:
+    """How a column is read from JSON, and the expression that makes its value."""
+    # Building dictionaries while parsing costs a third of the whole insert; they are built per
+    # part anyway.
+    read = re.sub(r"LowCardinality\(([^()]*)\)", r"\1", kind)
+    value = f"`{name}`"
+    time = re.fullmatch(r"(Nullable\()?DateTime64\(6, 'UTC'\)\)?", kind)
+    if time is not None:
+        read = "Nullable(Int64)" if time[1] else "Int64"
+        value = f"fromUnixTimestamp64Micro({value}, 'UTC')"
+    if default:
+        read, value = f"Nullable({read})", f"ifNull({value}, {default})"
+    return f"`{name}` {read}", value
