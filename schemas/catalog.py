@@ -39,10 +39,10 @@ class Rules(Record):
     future_seconds: Annotated[int, Field(ge=0, le=86_400)] = 3_600
     """How far ahead of its append an event may be dated: an hour forgives a wrong zone on no
     server, but every clock that is merely off."""
-    grants_max: Annotated[int, Field(ge=1, le=20_000)] = 10_000
+    grants_max: Annotated[int, Field(ge=1, le=20_000)] = 1_000
     """Grants that one customer may ever be given. A bound on what is open would depend on what has
-    been used by then, and so on the cut of cycles; 10,000 are one a day for 27 years, and as many
-    open ones still fit a record of the changelog."""
+    been used by then, and so on the cut of cycles. 1,000 are one a week for 19 years; every event
+    of the customer reads and writes the open ones, so 10,000 would cost 0.6 ms each."""
     default_plan: list[PlanGrant]
     provisional_usd_per_million_tokens: Amount = "15"
     """What an unpriced token charges a dollar balance until its event is rated anew (M1)."""

@@ -19,7 +19,9 @@ Sequence = Annotated[int, Field(ge=0)]
 class Part(BaseModel):
     """Base of values inside an entry."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(
+        strict=True, extra="forbid", frozen=True, use_attribute_docstrings=True
+    )
 
 
 class Consumed(Part):

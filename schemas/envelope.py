@@ -55,7 +55,9 @@ SignedAmount = Annotated[str, StringConstraints(pattern=r"^-?[0-9]{1,26}(\.[0-9]
 class Record(BaseModel):
     """Base of everything on the wire: strict types, no unknown fields, immutable."""
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(
+        strict=True, extra="forbid", frozen=True, use_attribute_docstrings=True
+    )
 
     schema_version: Version
 

@@ -47,7 +47,7 @@ EVENT_BYTES_MAX and this are dead letters that still carry their bytes."""
 
 OUTBOUND_RECORD_BYTES_MAX = 4 * 1024 * 1024
 """The largest record that Tollgate itself writes: a dead letter holds RECORD_BYTES_MAX in base64
-(4/3), a packed claims segment or a price book stay well below."""
+(4/3); an account with all the grants it may be given and a packed claims segment stay below."""
 
 if RECORD_BYTES_MAX * 4 // 3 + 64 * 1024 > OUTBOUND_RECORD_BYTES_MAX:
     raise AssertionError("a dead letter could not carry the largest inbound record")

@@ -18,6 +18,8 @@ _time = re.compile(
 )
 _DAYS_IN_MONTH = (31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31)
 
+_SECONDS_END: Final = calendar.timegm((9999, 12, 31, 23, 59, 59)) + 1
+
 MICROSECONDS: Final = 1_000_000
 """Microseconds in a second."""
 
@@ -44,8 +46,8 @@ def parse_time_us(text: str) -> int:
             raise ValueError(f"no such zone: {text[:40]!r}")
         offset = hours * 3600 + minutes * 60
         seconds -= offset if match[8] == "+" else -offset
-    if seconds < 0:
-        raise ValueError(f"before 1970: {text[:40]!r}")
+    if not 0 <= seconds < _SECONDS_END:
+        raise ValueError(f"no such time in UTC between 1970 and 9999: {text[:40]!r}")
     return seconds * MICROSECONDS + int((match[7] or "").ljust(6, "0"))
 
 

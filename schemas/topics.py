@@ -83,8 +83,20 @@ OWNERS: Final = Topic(
     partitions=1,
     cleanup="compact",
 )
-LEDGER: Final = Topic("ledger", "every accepted consequence", "customer_id", "LedgerEntry")
-ATTRIBUTIONS: Final = Topic("attributions", "cost shares", "customer_id", "Attribution")
+LEDGER: Final = Topic(
+    "ledger",
+    "every accepted consequence",
+    "customer_id",
+    "LedgerEntry",
+    record_bytes_max=OUTBOUND_RECORD_BYTES_MAX,
+)
+ATTRIBUTIONS: Final = Topic(
+    "attributions",
+    "cost shares",
+    "customer_id",
+    "Attribution",
+    record_bytes_max=OUTBOUND_RECORD_BYTES_MAX,
+)
 DEAD_LETTERS: Final = Topic(
     "dead-letters",
     "what could not be accepted, whole",
@@ -98,6 +110,7 @@ ACCOUNTS_CHANGELOG: Final = Topic(
     "customer_id",
     "Account",
     cleanup="compact",
+    record_bytes_max=OUTBOUND_RECORD_BYTES_MAX,
 )
 CLAIMS_CHANGELOG: Final = Topic(
     "claims-changelog",

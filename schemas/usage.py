@@ -32,7 +32,9 @@ class Tokens(BaseModel):
     and audio. Providers disagree about what contains what; adapters normalise before the log.
     """
 
-    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+    model_config = ConfigDict(
+        strict=True, extra="forbid", frozen=True, use_attribute_docstrings=True
+    )
 
     input: Count = 0
     cache_read: Count = 0

@@ -222,8 +222,8 @@ class Overtaken:
         self, table: str, generation: int, partition: int, mark: int, body: bytes
     ) -> None:
         """Let the other one go first."""
-        await self._meanwhile(self._inserts)
         self._inserts += 1
+        await self._meanwhile(self._inserts - 1)
         await self._target.insert(table, generation, partition, mark, body)
 
 

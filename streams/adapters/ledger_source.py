@@ -33,6 +33,14 @@ HINT_EVERY_SECONDS: Final = 1.0
 """How often the hints are stored: a stale hint costs a few searches at the next start, a stored
 one a round trip per partition."""
 
+HINT_SECONDS_MAX: Final = 5.0
+"""How long storing hints may take: the client would try for ever where the broker is gone, and
+neither a rebalance nor SIGTERM should wait for a hint."""
+
+CANCEL_AGAIN_SECONDS: Final = 0.5
+"""When a task that was cancelled and still runs is cancelled again. In Python 3.11
+`asyncio.wait_for`, which the client uses, swallows a cancellation that meets its result."""
+
 PEEK_SECONDS_MAX: Final = 20.0
 """A fetch takes milliseconds; where nothing comes for this long, the broker is in trouble."""
 
@@ -106,7 +114,8 @@ class KafkaLog:
 
     async def seek(self, offset: int) -> None:
         """See `ports.OutboundLog`."""
-        self._consumer.seek(self._place, offset)
+        with _broker_troubles():
+            self._consumer.seek(self._place, offset)
 
     async def take(self, rows_max: int, bytes_max: int) -> Sequence[OutboundRecord]:
         """See `ports.OutboundLog`."""
@@ -171,9 +180,9 @@ class LedgerSource:
             fetch_max_wait_ms=FETCH_WAIT_MS,
             max_partition_fetch_bytes=FETCH_BYTES,
         )
-        with _broker_troubles():
-            await self._consumer.start()
         try:
+            with _broker_troubles():
+                await self._consumer.start()
             await self._require_topics()
             self._consumer.subscribe(list(options.topics), listener=_Listener(self, serve))
             await self._until_stopped(stop)
@@ -230,10 +239,7 @@ class LedgerSource:
         await self._give_up(places)
 
     async def _give_up(self, places: Sequence[Any]) -> None:
-        ending = [self._tasks.pop(place) for place in places if place in self._tasks]
-        for task in ending:
-            task.cancel()
-        await asyncio.gather(*ending, return_exceptions=True)
+        await end_tasks([self._tasks.pop(place) for place in places if place in self._tasks])
         await self._store_hints(places)
         for place in places:
             self._logs.pop(place, None)
@@ -244,10 +250,11 @@ class LedgerSource:
         if not hints:
             return
         try:
-            await self._consumer.commit(hints)
-        except (KafkaError, IllegalStateError) as error:
+            async with asyncio.timeout(HINT_SECONDS_MAX):
+                await self._consumer.commit(hints)
+        except (KafkaError, IllegalStateError, TimeoutError) as error:
             # A hint that is lost costs a search at the next start.
-            logger.info("offsets not stored: %s", error)
+            logger.info("offsets not stored: %r", error)
 
     def _note_end(self, task: asyncio.Task[None]) -> None:
         assert self._failed is not None
@@ -255,6 +262,15 @@ class LedgerSource:
             error = task.exception()
             assert error is not None
             self._failed.set_exception(error)
+
+
+async def end_tasks(tasks: Sequence["asyncio.Task[None]"]) -> None:
+    """Cancels tasks and returns when all of them have ended, however they end."""
+    running = set(tasks)
+    while running:
+        for task in running:
+            task.cancel()
+        _, running = await asyncio.wait(running, timeout=CANCEL_AGAIN_SECONDS)
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types

@@ -46,7 +46,7 @@ def print_rows(found: bytes) -> None:
         return
     names, types, *rows = lines
     columns = [(name, is_number(kind)) for name, kind in zip(names, types, strict=True)]
-    console().print(table(columns, [[_cell(value) for value in row] for row in rows]))
+    console().print(table(columns, [list(map(_cell, row, types)) for row in rows]))
 
 
 def is_number(kind: str) -> bool:
@@ -56,5 +56,6 @@ def is_number(kind: str) -> bool:
     return kind.startswith(_NUMBERS)
 
 
-def _cell(value: object) -> str:
-    return "null" if value is None else str(value)
+def _cell(value: str, kind: str) -> str:
+    # ClickHouse writes a null in small capitals, which not every terminal can show.
+    return "null" if value == "ᴺᵁᴸᴸ" and "Nullable" in kind else value

@@ -94,7 +94,7 @@ class CatalogView:
                 self._rules = record
             case PriceBook():
                 self._prices = index_prices(record)
-        self._next_offset = offset + 1
+        self._next_offset = max(self._next_offset, offset + 1)
         self._context = None
 
     def passed(self, next_offset: int) -> None:

@@ -166,6 +166,19 @@ async def test_a_table_that_takes_no_inserts_stops_the_sink_after_its_deadline(
     assert table.sequences() == []
 
 
+async def test_troubles_that_pass_do_not_add_up(table: Table) -> None:
+    """The deadline of `sink_of` is 50 troubles; here are more, each of them over at once."""
+
+    async def fails_every_other_time(number: int) -> None:
+        if number % 2 == 0:
+            raise TransientError("connection refused", action="Wait.")
+
+    target = Overtaken(table.target, fails_every_other_time)
+    one_by_one = BatchLimits(rows_max=1, bytes_max=1_000_000)
+    await drain(log_of(rows(range(60))), target, one_by_one)
+    assert table.sequences() == list(range(60))
+
+
 async def test_a_remembered_insert_whose_rows_are_gone_stops_the_sink_with_what_to_do(
     table: Table,
 ) -> None:

@@ -124,7 +124,8 @@ def test_every_field_has_a_column_and_every_column_a_field(
 def test_every_table_and_column_says_what_it_is(migrated: ClickHouse, table: str) -> None:
     texts = [text for _, _, text in columns(migrated, table).values()]
     comment = migrated.query(
-        "SELECT comment FROM system.tables WHERE database = currentDatabase() AND name = {t:String}",
+        "SELECT comment FROM system.tables "
+        "WHERE database = currentDatabase() AND name = {t:String}",
         {"t": table},
     )
     assert all(texts)

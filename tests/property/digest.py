@@ -9,14 +9,13 @@ import sys
 
 from schemas import codec
 from streams.domain.replay import accounts_digest
-from tests.property.logs import fold, random_log
+from tests.property.logs import fold, random_cut, random_log
 
 
 def digest(seed: int) -> str:
     """One line: the entries, the refusals, the claims and the accounts of the log of a seed."""
-    log = random_log(random.Random(seed), length=400)
-    cut = [{"budgets": 3, "signals": 5, "usage": 17}] * 9
-    folded = fold(log, cut)
+    chance = random.Random(seed)
+    folded = fold(random_log(chance, length=400), random_cut(chance))
     found = hashlib.blake2b(digest_size=16)
     for entry in folded.entries:
         found.update(codec.encode(entry))

@@ -31,16 +31,20 @@ LATENESS_DAYS: Final = 2
 FUTURE_US: Final = HOUR_US
 GRANTS_MAX: Final = 3
 PLAN: Final = (("unit", "20", 5), ("usd", "0.00001", 1), ("token", "30", 5), ("unit", "5", 1))
-MODELS: Final = ("small", "tiered", "dated", "half", "unheard-of", None)
+MODELS: Final = ("dated", "small", "dated", "tiered", "half", "unheard-of", None)
 
 
 def prices() -> PriceBook:
-    """Whole and fractional rates, tiers, a price change at noon's midnight, a model without
+    """Whole and fractional rates, tiers, a price change, dear nights, a model without
     output."""
     return book(
         small={"input": "3", "output": "15", "cache_read": "0.3"},
         tiered={"input": ("1", [(10, "2")]), "output": ("4.0000005", [(10, "8")])},
-        dated=[span(input="1", output="1"), span(from_day="2026-01-16", input="2", output="2")],
+        dated=[
+            span(input="1", output="1"),
+            span(from_day="2026-01-16", input="2", output="2"),
+            span(daily=(18 * 3600, 6 * 3600), input="5", output="5"),
+        ],
         half={"input": "0.0000005"},
     )
 
@@ -86,7 +90,7 @@ _units = st.integers(0, 9)
 _rated = st.fixed_dictionaries(
     {
         "units": _units,
-        "tokens": _tokens,
+        "tokens": _tokens.filter(bool),
         "provider": st.just("lab"),
         "model": st.sampled_from([model for model in MODELS if model]),
     },
@@ -101,7 +105,7 @@ _reported = st.fixed_dictionaries(
     },
 )
 _nameless = st.fixed_dictionaries({"units": _units}, optional={"tokens": _tokens})
-_usage_fields = _rated | _reported | _nameless
+_usage_fields = _rated | _reported | _rated | _nameless | _rated
 _signal_fields = st.fixed_dictionaries(
     {"name": st.sampled_from(("closed", "booked"))}, optional={"quantity": st.integers(1, 3)}
 )
@@ -166,7 +170,7 @@ takes."""
 def cuts() -> st.SearchStrategy[Cut]:
     """Cycles that take from each topic as many records as they like."""
     few = st.fixed_dictionaries({topic: st.integers(0, 6) for topic in FOLD_ORDER})
-    return st.lists(few, max_size=8)
+    return st.lists(few, min_size=1, max_size=8)
 
 
 ONE_CYCLE: Final[Cut] = []
@@ -255,30 +259,65 @@ def property_test(
 
 
 def random_log(chance: random.Random, length: int) -> list[Event]:
-    """A log without hypothesis, for runs that must be the same in another process."""
+    """A long log, every choice as likely as the other; hypothesis seeks short and odd ones.
+
+    A function of the state of `chance` alone, so that another process can make the same.
+    """
     found: list[Event] = []
     now_us = NOON_US
     for number in range(length):
-        now_us += chance.choice((0, 1, HOUR_US))
-        if found and chance.random() < 0.2:
-            found.append(replace(chance.choice(found), appended_us=now_us))
+        now_us += chance.choice((0, 0, 1, HOUR_US, HOUR_US, 7 * HOUR_US))
+        if found and chance.random() < 0.25:
+            again = replace(chance.choice(found[-30:]), appended_us=now_us)
+            if chance.random() < 0.3 and again.topic == USAGE:
+                changed = dict(again.fields) | {"units": chance.randrange(9)}
+                again = replace(again, fields=tuple(changed.items()))
+            found.append(again)
             continue
-        topic = chance.choice((USAGE, USAGE, SIGNALS, BUDGETS))
-        fields: dict[str, Any] = {"name": "closed"}
-        if topic == BUDGETS:
-            fields = {"denomination": "unit", "amount": str(chance.randrange(1, 30))}
-        elif topic == USAGE:
-            fields = {
-                "units": chance.randrange(9),
-                "tokens": {"input": chance.randrange(40), "output": chance.randrange(9)},
-                "provider": "lab",
-            }
-            model = chance.choice(MODELS)
-            if model:
-                fields["model"] = model
-            if chance.random() < 0.3:
-                fields |= {"cost": "0.5", "currency": chance.choice(("USD", "EUR", "GBP", "CHF"))}
-        customer = f"c{chance.randrange(12)}"
-        key = tuple(fields.items())
-        found.append(Event(topic, customer, "crm", f"e{number}", now_us, None, key))
+        topic = chance.choice((USAGE, USAGE, USAGE, SIGNALS, BUDGETS))
+        when = chance.choice(WHEN)
+        found.append(
+            Event(
+                topic,
+                f"c{chance.randrange(5)}",
+                "crm",
+                f"e{number}",
+                now_us,
+                None if when is None else now_us + when,
+                tuple(_random_fields(chance, topic, now_us).items()),
+            )
+        )
     return found
+
+
+def random_cut(chance: random.Random) -> Cut:
+    """Ten cycles of all sizes."""
+    return [{topic: chance.randrange(9) for topic in FOLD_ORDER} for _ in range(10)]
+
+
+def _random_fields(chance: random.Random, topic: str, now_us: int) -> dict[str, Any]:
+    if topic == SIGNALS:
+        return {"name": chance.choice(("closed", "booked")), "quantity": chance.randrange(1, 4)}
+    if topic == BUDGETS:
+        kind = chance.choice(("unit", "token", "usd"))
+        amount = (
+            f"0.0000{chance.randrange(1, 99)}" if kind == "usd" else f"{chance.randrange(1, 40)}"
+        )
+        grant = {"denomination": kind, "amount": amount, "priority": chance.randrange(3)}
+        if chance.random() < 0.5:
+            grant["effective_at"] = format_time(now_us + chance.randrange(-2, 3) * HOUR_US)
+        if chance.random() < 0.7:
+            grant["expires_at"] = format_time(now_us + chance.randrange(3, 40) * HOUR_US)
+        return grant
+    classes = chance.sample(("input", "cache_read", "output", "reasoning", "input_audio"), 2)
+    used: dict[str, Any] = {
+        "units": chance.randrange(9),
+        "tokens": {name: chance.randrange(15) for name in classes},
+        "provider": "lab",
+    }
+    model = chance.choice(MODELS)
+    if model is not None:
+        used["model"] = model
+    if chance.random() < 0.2:
+        used |= {"cost": "0.5", "currency": chance.choice(("USD", "EUR", "GBP"))}
+    return used

@@ -33,6 +33,8 @@ def price(model: str | None, token_class: str, all_input: int, at_us: int) -> Fr
             return (2 if all_input > 10 else 1) * PER_MILLION
         return (Fraction(8) if all_input > 10 else Fraction("4.0000005")) * PER_MILLION
     if model == "dated":
+        if not 6 * 3600 <= at_us // 10**6 % 86_400 < 18 * 3600:
+            return 5 * PER_MILLION
         return (2 if at_us >= MIDNIGHT_US else 1) * PER_MILLION
     if model == "half" and is_input:
         return Fraction("0.0000005") * PER_MILLION

@@ -1,10 +1,12 @@
 """What holds for every log, however it is cut into cycles."""
 
+import random
 from collections import Counter
 from copy import deepcopy
 from dataclasses import replace
 from fractions import Fraction
 
+import pytest
 from hypothesis import assume
 from hypothesis import strategies as st
 
@@ -31,9 +33,12 @@ from tests.property.logs import (
     events,
     fold,
     property_test,
+    random_cut,
+    random_log,
     records,
     rules,
 )
+from tests.property.seed import SEED
 
 
 def what_counted(folded: Folded) -> dict[tuple[str, int], object]:
@@ -75,6 +80,18 @@ def sums(folded: Folded) -> dict[str, object]:
 def test_what_counts_and_what_it_costs_does_not_depend_on_the_cut(
     log: list[Event], cut: Cut
 ) -> None:
+    compare_cuts(log, cut)
+
+
+@pytest.mark.parametrize("number", range(25))
+def test_what_counts_and_what_it_costs_does_not_depend_on_the_cut_of_long_logs(
+    number: int,
+) -> None:
+    chance = random.Random(f"{SEED}-{number}")
+    compare_cuts(random_log(chance, length=120), random_cut(chance))
+
+
+def compare_cuts(log: list[Event], cut: Cut) -> None:
     # D7. What may differ, because inside a cycle grants are folded before usage and time is the
     # cycle's: what is covered, by which grants, what is left of them and what is beyond; when a
     # grant without a beginning begins; which of a customer's facts brings the default plan, so the

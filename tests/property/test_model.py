@@ -1,14 +1,29 @@
 """The pipeline and a naive billing system come to the same bill."""
 
+import random
 from fractions import Fraction
+
+import pytest
 
 from schemas.budget import Denomination
 from schemas.structs import CycleEntry, GrantEntry, SignalEntry, UsageEntry
 from schemas.times import format_time
 from streams.domain.budget import available
 from tests.builders import of_kind
-from tests.property.logs import Cut, Event, cuts, cycles_of, events, fold, property_test, records
+from tests.property.logs import (
+    Cut,
+    Event,
+    cuts,
+    cycles_of,
+    events,
+    fold,
+    property_test,
+    random_cut,
+    random_log,
+    records,
+)
 from tests.property.model import Bill, Burnt, Model, microseconds
+from tests.property.seed import SEED
 
 
 def modelled(log: list[Event], cut: Cut) -> tuple[Model, int]:
@@ -44,8 +59,18 @@ def bill_of(entry: UsageEntry, grants: dict[str, GrantEntry]) -> Bill:
     )
 
 
-@property_test(events(most=40), cuts(), examples=300)
+@property_test(events(most=40), cuts(), examples=150)
 def test_the_pipeline_bills_what_the_naive_model_bills(log: list[Event], cut: Cut) -> None:
+    compare(log, cut)
+
+
+@pytest.mark.parametrize("number", range(40))
+def test_the_pipeline_bills_what_the_naive_model_bills_over_long_logs(number: int) -> None:
+    chance = random.Random(f"{SEED}-{number}")
+    compare(random_log(chance, length=120), random_cut(chance))
+
+
+def compare(log: list[Event], cut: Cut) -> None:
     folded = fold(log, cut)
     model, now_us = modelled(log, cut)
     grants = {grant.entry_id: grant for grant in of_kind(GrantEntry, folded.entries)}

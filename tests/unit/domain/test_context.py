@@ -67,7 +67,7 @@ def test_the_latest_record_of_a_kind_is_in_force() -> None:
     before = view.context()
     view.fold(3, rules("2", grants_max=9))
     after = view.context()
-    assert (before.grants_max, after.grants_max) == (10_000, 9)
+    assert (before.grants_max, after.grants_max) == (1_000, 9)
     assert (before.catalog_offset, after.catalog_offset) == (3, 4)
     assert after.prices is before.prices
 

@@ -1,3 +1,5 @@
+"""Retries wait longer and longer, and end at one deadline."""
+
 import asyncio
 from collections.abc import Callable
 

@@ -1,3 +1,5 @@
+"""Which records may stand in one insert."""
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st

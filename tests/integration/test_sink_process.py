@@ -1,0 +1,302 @@
+"""Sink processes on the real Kafka and ClickHouse: killed, racing, cut off, and still exact."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import pytest
+from pydantic import SecretStr
+
+from schemas.topics import DEAD_LETTERS, LEDGER
+from streams.adapters.clickhouse import ClickHouse
+from streams.adapters.clickhouse_rows import ClickHouseRows
+from streams.adapters.ledger_source import LedgerSource
+from streams.app.sink import source_options
+from streams.embedded.endpoints import Endpoints
+from streams.errors import SetupError, TransientError
+from streams.ports import OutboundLog
+from streams.settings import Settings
+from streams.sink.loop import Inserted, PartitionSink
+from streams.sink.patience import Patience
+from streams.sink.rows import BatchLimits
+from tests.outbound import append, create_outbound_topics
+from tests.rows import rows
+from tests.sinks import Killed, migrated_database
+
+if TYPE_CHECKING:
+    from streams.embedded.stack import EmbeddedStack
+
+PARTITIONS: Final = 2
+CYCLE: Final = 40
+CYCLES: Final = 60
+WAIT_SECONDS: Final = 60.0
+KILLS: Final = 2
+"""Each costs a session timeout (6 s), until Kafka gives the partitions to the next sink."""
+
+
+class Sinks:
+    """A database, topics, and the sink processes that are to bring the two together."""
+
+    def __init__(self, settings: Settings, clickhouse: ClickHouse) -> None:
+        self.settings = settings
+        self.clickhouse = clickhouse
+        self.processes: list[subprocess.Popen[bytes]] = []
+
+    def start(self) -> subprocess.Popen[bytes]:
+        """One more sink."""
+        with (self.settings.home / "sink.log").open("ab") as log:
+            process = subprocess.Popen(
+                [sys.executable, "-m", "streams", "sink"],
+                env=os.environ | self.settings.environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=subprocess.STDOUT,
+            )
+        self.processes.append(process)
+        return process
+
+    def log_text(self) -> str:
+        """What all sinks have said."""
+        return (self.settings.home / "sink.log").read_text("utf-8", "replace")
+
+    def count(self, table: str = "ledger") -> int:
+        """How many rows there are."""
+        return int(self.clickhouse.query(f"SELECT count() FROM {table}").rows[0][0])
+
+    def wait(self, condition: Callable[[], bool]) -> None:
+        """Until a condition holds, or the time is up."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while not condition():
+            assert time.monotonic() < deadline, self.log_text()
+            time.sleep(0.05)  # noqa: TID251 - polls another process under a deadline
+
+    def exact(self, table: str = "ledger") -> dict[int, tuple[int, int, int]]:
+        """Per partition: rows, different sequences, largest sequence."""
+        answer = self.clickhouse.query(
+            f"SELECT partition, count(), uniqExact(sequence), max(sequence) FROM {table} GROUP BY 1"
+        )
+        return {int(p): (int(n), int(unique), int(last)) for p, n, unique, last in answer.rows}
+
+
+@pytest.fixture
+def sinks(
+    endpoints: Endpoints, unique_name: str, topic_prefix: str, tmp_path: Path
+) -> Iterator[Sinks]:
+    with migrated_database(endpoints, unique_name) as clickhouse:
+        settings = Settings(
+            home=tmp_path,
+            kafka_bootstrap=endpoints.kafka_bootstrap,
+            topic_prefix=topic_prefix,
+            app_id=unique_name,
+            clickhouse_url=endpoints.clickhouse_url,
+            clickhouse_user=endpoints.clickhouse_user,
+            clickhouse_password=SecretStr(endpoints.clickhouse_password),
+            clickhouse_database=unique_name,
+            sink_batch_rows_max=100,
+            sink_linger_ms=20,
+        )
+        made = Sinks(settings, clickhouse)
+        try:
+            yield made
+        finally:
+            for process in made.processes:
+                process.kill()
+                process.wait()
+
+
+def fill(sinks: Sinks, first: int = 0, cycles: int = CYCLES, *, abort_every: int = 7) -> int:
+    """Appends cycles of every partition's ledger, and returns how many rows they are in all."""
+
+    def cycle(number: int) -> list[tuple[int, bytes]]:
+        sequences = range(number * CYCLE, (number + 1) * CYCLE)
+        return [(p, value) for p in range(PARTITIONS) for value in rows(sequences, partition=p)]
+
+    asyncio.run(
+        append(
+            str(sinks.settings.kafka_bootstrap),
+            LEDGER.full_name(sinks.settings.topic_prefix),
+            (cycle(number) for number in range(first, first + cycles)),
+            abort_every=abort_every,
+        )
+    )
+    return PARTITIONS * (first + cycles) * CYCLE
+
+
+def create_topics(sinks: Sinks) -> None:
+    asyncio.run(
+        create_outbound_topics(
+            str(sinks.settings.kafka_bootstrap), sinks.settings.topic_prefix, PARTITIONS
+        )
+    )
+
+
+def assert_exact(sinks: Sinks, total: int) -> None:
+    each = total // PARTITIONS
+    assert sinks.exact() == dict.fromkeys(range(PARTITIONS), (each, each, each - 1))
+
+
+def test_sinks_killed_in_mid_load_lose_and_double_nothing(sinks: Sinks) -> None:
+    create_topics(sinks)
+    total = fill(sinks)
+    for kill in range(KILLS):
+        process = sinks.start()
+        due = sinks.count() + 1 + kill * 300
+        sinks.wait(lambda due=due: sinks.count() >= min(due, total))  # type: ignore[misc]
+        process.kill()
+        process.wait()
+    sinks.start()
+    sinks.wait(lambda: sinks.count() >= total)
+    assert_exact(sinks, total)
+    total = fill(sinks, CYCLES, 3)
+    sinks.wait(lambda: sinks.count() >= total)
+    assert_exact(sinks, total)
+
+
+def test_both_topics_reach_their_tables_and_sigterm_ends_a_sink_cleanly(sinks: Sinks) -> None:
+    create_topics(sinks)
+    total = fill(sinks, cycles=2)
+    letters = [
+        b'{"schema_version":1,"entry_id":"%d","generation":1,"partition":0,"sequence":%d,'
+        b'"cycle":1,"decided_at":1768478400000000,"code":"malformed","reason":"","topic":"usage",'
+        b'"source_offset":0,"appended_at":0,"record_value":"e30="}' % (n, n)
+        for n in range(3)
+    ]
+    topic = DEAD_LETTERS.full_name(sinks.settings.topic_prefix)
+    bootstrap = str(sinks.settings.kafka_bootstrap)
+    asyncio.run(append(bootstrap, topic, [[(0, letter) for letter in letters]]))
+    process = sinks.start()
+    sinks.wait(lambda: sinks.count() >= total and sinks.count("dead_letters") >= 3)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(WAIT_SECONDS) == 0, sinks.log_text()
+    assert_exact(sinks, total)
+    assert sinks.exact("dead_letters") == {0: (3, 3, 2)}
+
+
+def test_a_dropped_table_is_filled_again_though_kafka_remembers_the_end(sinks: Sinks) -> None:
+    create_topics(sinks)
+    total = fill(sinks, cycles=3)
+    process = sinks.start()
+    sinks.wait(lambda: sinks.count() >= total)
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(WAIT_SECONDS) == 0, sinks.log_text()
+    sinks.clickhouse.execute("TRUNCATE TABLE ledger")
+    sinks.start()
+    sinks.wait(lambda: sinks.count() >= total)
+    assert_exact(sinks, total)
+
+
+def test_a_clickhouse_that_is_killed_in_mid_load_delays_rows_and_nothing_else(
+    sinks: Sinks, stack: "EmbeddedStack"
+) -> None:
+    create_topics(sinks)
+    total = fill(sinks)
+    process = sinks.start()
+    sinks.wait(lambda: sinks.count() > 0)
+    restarts = stack.supervisor.restarts("clickhouse")
+    os.kill(stack.endpoints().pids["clickhouse"], signal.SIGKILL)
+    stack.supervisor.wait_ready("clickhouse", restarts=restarts + 1)
+    sinks.wait(lambda: sinks.count() >= total)
+    assert process.poll() is None, sinks.log_text()
+    assert_exact(sinks, total)
+
+
+def test_a_sink_without_topics_or_tables_says_what_to_run_and_exits_with_2(sinks: Sinks) -> None:
+    process = sinks.start()
+    assert process.wait(WAIT_SECONDS) == 2
+    assert "tollgate topics create" in sinks.log_text()
+    create_topics(sinks)
+    fill(sinks, cycles=1)
+    sinks.clickhouse.execute("DROP TABLE ledger SYNC")
+    process = sinks.start()
+    assert process.wait(WAIT_SECONDS) == 2
+    assert "tollgate migrate" in sinks.log_text()
+
+
+# --- the source, in this process -----------------------------------------------------------------
+
+
+async def _serve_until(sinks: Sinks, count: int, wanted: int) -> None:
+    """`count` sinks of one group in this process, until the table holds `wanted` rows; they join
+    one after another, and all but one leave again."""
+    loop = asyncio.get_running_loop()
+    bootstrap = str(sinks.settings.kafka_bootstrap)
+    target = ClickHouseRows(sinks.clickhouse)
+    seen: list[Inserted] = []
+
+    async def serve(log: OutboundLog) -> None:
+        patience = Patience(loop.time, asyncio.sleep)
+        limits = BatchLimits(rows_max=50, bytes_max=1_000_000)
+        await PartitionSink(log, target, limits, patience, seen.append).run()
+
+    async def until(condition: Callable[[], bool]) -> None:
+        async with asyncio.timeout(WAIT_SECONDS):
+            while not condition():  # noqa: ASYNC110 - asks another process
+                await asyncio.sleep(0.02)
+
+    running: list[tuple[asyncio.Event, asyncio.Task[None]]] = []
+    for number in range(count):
+        source, stop = LedgerSource(source_options(sinks.settings, bootstrap)), asyncio.Event()
+        running.append((stop, asyncio.ensure_future(source.run(serve, stop))))
+        await until(lambda source=source: source.partitions() > 0)  # type: ignore[misc]
+        before = len(seen)
+        await until(lambda before=before, number=number: len(seen) > before or number > 0)  # type: ignore[misc]
+    for stop, task in running[1:]:
+        stop.set()
+        await task
+    await until(lambda: sum(batch.rows for batch in seen) >= wanted)
+    running[0][0].set()
+    await running[0][1]
+
+
+def test_sinks_that_come_and_go_share_the_partitions_and_stay_exact(sinks: Sinks) -> None:
+    create_topics(sinks)
+    total = fill(sinks, cycles=30)
+    asyncio.run(_serve_until(sinks, 3, total))
+    assert_exact(sinks, total)
+
+
+def test_what_ends_one_partition_ends_the_whole_sink(sinks: Sinks) -> None:
+    create_topics(sinks)
+    fill(sinks, cycles=1)
+    bootstrap = str(sinks.settings.kafka_bootstrap)
+
+    async def serve(log: OutboundLog) -> None:
+        if log.partition == 1:
+            raise SetupError("no table", action="Make one.")
+        await asyncio.Event().wait()
+
+    async def run() -> None:
+        source = LedgerSource(source_options(sinks.settings, bootstrap))
+        await asyncio.wait_for(source.run(serve, asyncio.Event()), WAIT_SECONDS)
+
+    with pytest.raises(SetupError, match="no table"):
+        asyncio.run(run())
+
+
+def test_a_broker_that_is_not_there_is_a_transient_error(sinks: Sinks) -> None:
+    async def serve(_log: OutboundLog) -> None:
+        raise Killed
+
+    async def run() -> None:
+        options = source_options(sinks.settings, "127.0.0.1:1")
+        await LedgerSource(options).run(serve, asyncio.Event())
+
+    with pytest.raises(TransientError, match="Kafka"):
+        asyncio.run(run())
+
+
+def test_rows_are_visible_within_two_seconds_of_their_commit(sinks: Sinks) -> None:
+    create_topics(sinks)
+    fill(sinks, cycles=1)
+    sinks.start()
+    sinks.wait(lambda: sinks.count() == PARTITIONS * CYCLE)
+    fill(sinks, 1, 1)
+    committed = time.monotonic()
+    sinks.wait(lambda: sinks.count() == 2 * PARTITIONS * CYCLE)
+    assert time.monotonic() - committed < 2.0
