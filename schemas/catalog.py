@@ -10,8 +10,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field
 
 from schemas.budget import Denomination
-from schemas.entry import Part
-from schemas.envelope import Amount, Count, Name, Record
+from schemas.envelope import Amount, Count, Name, Part, Record
 from schemas.limits import PRIORITY_MAX
 
 Days = Annotated[int, Field(ge=1, le=3650)]

@@ -3,15 +3,14 @@
 
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import StringConstraints
 
-from schemas.entry import Offset, Sequence
-from schemas.envelope import Name, Record, TimeUs
+from schemas.envelope import Name, Offset, Outbound, TimeUs
 from schemas.errors import RejectCode
 from schemas.limits import REASON_CHARS_MAX
 
 
-class DeadLetter(Record):
+class DeadLetter(Outbound):
     """The original bytes (base64), where they came from, a stable code and a reason for a person.
 
     `sequence` is dense per (generation, partition), apart from the ledger's. `position` of the
@@ -19,12 +18,6 @@ class DeadLetter(Record):
     (I5).
     """
 
-    entry_id: Name
-    generation: Annotated[int, Field(ge=1)]
-    partition: Annotated[int, Field(ge=0)]
-    sequence: Sequence
-    cycle: Annotated[int, Field(ge=1)]
-    decided_at: TimeUs
     code: RejectCode
     reason: Annotated[str, StringConstraints(max_length=REASON_CHARS_MAX)]
     field: str = ""

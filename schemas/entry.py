@@ -7,21 +7,22 @@ gets here.
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import Field
 
 from schemas.budget import Denomination
-from schemas.envelope import Count, Currency, Id, Name, Record, SignedAmount, TimeUs, TotalTokens
-
-Offset = Annotated[int, Field(ge=0)]
-Sequence = Annotated[int, Field(ge=0)]
-
-
-class Part(BaseModel):
-    """Base of values inside an entry."""
-
-    model_config = ConfigDict(
-        strict=True, extra="forbid", frozen=True, use_attribute_docstrings=True
-    )
+from schemas.envelope import (
+    Count,
+    Currency,
+    Id,
+    Name,
+    Offset,
+    Outbound,
+    Part,
+    Sequence,
+    SignedAmount,
+    TimeUs,
+    TotalTokens,
+)
 
 
 class Consumed(Part):
@@ -41,24 +42,7 @@ class Burn(Part):
     amount: SignedAmount
 
 
-class Entry(Record):
-    """Base of all entries.
-
-    `sequence` is dense per (generation, partition): count = max + 1. `entry_id` is a function of
-    where the entry comes from (decision 004), so deciding again writes the same bytes. `decided_at`
-    is the domain time of the cycle: it never runs backwards in a partition, and ClickHouse's
-    partitions follow its month.
-    """
-
-    entry_id: Name
-    generation: Annotated[int, Field(ge=1)]
-    partition: Annotated[int, Field(ge=0)]
-    sequence: Sequence
-    cycle: Annotated[int, Field(ge=1)]
-    decided_at: TimeUs
-
-
-class CycleEntry(Entry):
+class CycleEntry(Outbound):
     """The first entry of each cycle: what it consumed and under what it was decided (D1)."""
 
     kind: Literal["cycle"] = "cycle"
@@ -75,7 +59,7 @@ class CycleEntry(Entry):
     """How many dead letters the partition has written after this cycle."""
 
 
-class SourcedEntry(Entry):
+class SourcedEntry(Outbound):
     """An entry that follows from one record of an inbound topic."""
 
     topic: Name

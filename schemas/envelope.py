@@ -46,18 +46,24 @@ Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 """ISO 4217 code."""
 TotalTokens = Annotated[int, Field(ge=0, le=10 * UNITS_MAX)]
 """A sum over the token classes of one event."""
+Offset = Annotated[int, Field(ge=0)]
+Sequence = Annotated[int, Field(ge=0)]
 TimeUs = Annotated[int, Field(ge=0)]
 """Microseconds since the epoch: the form of every time that Tollgate itself writes."""
 SignedAmount = Annotated[str, StringConstraints(pattern=r"^-?[0-9]{1,26}(\.[0-9]{1,12})?$")]
 """A decimal string that an entry of the ledger may carry: corrections are negative."""
 
 
-class Record(BaseModel):
+class Part(BaseModel):
     """Base of everything on the wire: strict types, no unknown fields, immutable."""
 
     model_config = ConfigDict(
         strict=True, extra="forbid", frozen=True, use_attribute_docstrings=True
     )
+
+
+class Record(Part):
+    """Base of everything that is a record of its own and therefore says its version."""
 
     schema_version: Version
 
@@ -77,3 +83,20 @@ class Fact(Record):
     occurred_at: Time | None = None
     """When it happened. Without it the append time counts, and only the claims' horizon protects
     against a repeat."""
+
+
+class Outbound(Record):
+    """Base of everything that a cycle appends: entries, attributions, dead letters.
+
+    `sequence` is dense per (topic, generation, partition): count = max + 1. `entry_id` follows from
+    where the record comes from (decision 004), so deciding again writes the same bytes.
+    `decided_at` is the domain time of the cycle: it never runs backwards in a partition, and
+    ClickHouse's partitions follow its month.
+    """
+
+    entry_id: Name
+    generation: Annotated[int, Field(ge=1)]
+    partition: Annotated[int, Field(ge=0)]
+    sequence: Sequence
+    cycle: Annotated[int, Field(ge=1)]
+    decided_at: TimeUs

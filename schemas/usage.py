@@ -2,9 +2,9 @@
 
 from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints
+from pydantic import Field, StringConstraints
 
-from schemas.envelope import Amount, Count, Currency, Fact, Id, Name
+from schemas.envelope import Amount, Count, Currency, Fact, Id, Name, Part
 from schemas.limits import (
     INTEGER_MAX,
     METADATA_ENTRIES_MAX,
@@ -25,16 +25,12 @@ Metadata = Annotated[
 """Personal: stays on the inbound topic, outside the hash, the ledger and every invoice (F4)."""
 
 
-class Tokens(BaseModel):
+class Tokens(Part):
     """Token counts in disjoint classes: no token is in two of them.
 
     `input` excludes what was read from or written to a cache and audio; `output` excludes reasoning
     and audio. Providers disagree about what contains what; adapters normalise before the log.
     """
-
-    model_config = ConfigDict(
-        strict=True, extra="forbid", frozen=True, use_attribute_docstrings=True
-    )
 
     input: Count = 0
     cache_read: Count = 0

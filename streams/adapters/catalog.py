@@ -5,7 +5,8 @@ Its records are facts like any other: keyed by (kind, id, version), never overwr
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -96,6 +97,19 @@ async def read_catalog(bootstrap: str, prefix: str) -> CatalogView:
     return follower.view
 
 
+@contextmanager
+def _retries_unsaid() -> Iterator[None]:
+    """Keeps aiokafka from reporting, as errors, its retries against a topic whose leader is only
+    being elected. What does not succeed in the end is raised."""
+    logger = logging.getLogger("aiokafka")
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
+
+
 async def append_catalog(bootstrap: str, prefix: str, records: Sequence[CatalogRecord]) -> None:
     """Appends catalog records, acknowledged by all replicas, in their order."""
     producer = AIOKafkaProducer(
@@ -107,12 +121,13 @@ async def append_catalog(bootstrap: str, prefix: str, records: Sequence[CatalogR
     )
     await producer.start()
     try:
-        for record in records:
-            await producer.send_and_wait(
-                CATALOG.full_name(prefix),
-                key=codec.catalog_key(record),
-                value=codec.encode(record),
-                partition=0,
-            )
+        with _retries_unsaid():
+            for record in records:
+                await producer.send_and_wait(
+                    CATALOG.full_name(prefix),
+                    key=codec.catalog_key(record),
+                    value=codec.encode(record),
+                    partition=0,
+                )
     finally:
         await producer.stop()

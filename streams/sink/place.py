@@ -51,7 +51,7 @@ async def _hinted(log: OutboundLog, marks: Marks, begin: int, end: int) -> Row |
     if hint is None or not begin < hint <= end:
         return None
     row = await _row_at(log, hint - 1)
-    if row is None or row.offset != hint - 1 or row.sequence != await marks.of(row.generation):
+    if row is None or row.sequence != await marks.of(row.generation):
         return None
     return row
 
@@ -66,7 +66,7 @@ async def _searched(log: OutboundLog, marks: Marks, begin: int, end: int) -> Row
     while low < high:
         middle = (low + high) // 2
         row = await _row_at(log, middle)
-        if row is None or row.offset >= high or row.sequence > await marks.of(row.generation):
+        if row is None or row.sequence > await marks.of(row.generation):
             high = middle
         else:
             last_stored, low = row, row.offset + 1

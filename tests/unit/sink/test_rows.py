@@ -46,6 +46,7 @@ def test_a_batch_ends_at_the_end_of_a_month() -> None:
 
 def test_a_batch_ends_where_a_generation_ends() -> None:
     assert spans([row(7), row(0, generation=2)]) == [(1, 7, 7), (2, 0, 0)]
+    assert spans([row(7), row(8, generation=2)]) == [(1, 7, 7), (2, 8, 8)]
 
 
 def test_a_batch_ends_at_a_gap_and_at_a_step_back() -> None:
