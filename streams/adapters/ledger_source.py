@@ -161,6 +161,7 @@ class LedgerSource:
         self._logs: dict[Any, KafkaLog] = {}
         self._tasks: dict[Any, asyncio.Task[None]] = {}
         self._failed: asyncio.Future[None] | None = None
+        self._ending = False
 
     async def run(self, serve: Serve, stop: asyncio.Event) -> None:
         """Serve until `stop` is set, or until one partition's task raises, which is raised again.
@@ -187,6 +188,7 @@ class LedgerSource:
             self._consumer.subscribe(list(options.topics), listener=_Listener(self, serve))
             await self._until_stopped(stop)
         finally:
+            self._ending = True
             await self._give_up(list(self._tasks))
             await self._consumer.stop()
 
@@ -224,7 +226,9 @@ class LedgerSource:
             self._failed.result()
 
     def take_over(self, places: Sequence[Any], serve: Serve) -> None:
-        """Start serving newly assigned partitions."""
+        """Start serving newly assigned partitions; none where a rebalance meets the end."""
+        if self._ending:
+            return
         for place in places:
             table = self._options.topics[place.topic]
             log = KafkaLog(self._consumer, place, table, self._options.linger_ms, self._done)

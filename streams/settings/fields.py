@@ -180,13 +180,13 @@ class Settings(BaseModel):
     )
 
     sink_batch_rows_max: int = Field(
-        default=100_000,
+        default=50_000,
         ge=1,
         le=limits.SINK_BATCH_ROWS_MAX,
         description="Rows that the sink inserts at once at most.",
     )
     sink_batch_bytes_max: int = Field(
-        default=32 * 1024 * 1024,
+        default=16 * 1024 * 1024,
         ge=1,
         le=limits.SINK_BATCH_BYTES_MAX,
         description="Bytes that the sink inserts at once at most.",
