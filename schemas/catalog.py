@@ -56,7 +56,10 @@ class Generation(Record):
     generation: Annotated[int, Field(ge=1)]
     partitions: Annotated[int, Field(ge=1)]
     topic_ids: dict[str, str] = {}
-    """The broker's ids of the topics by name; empty where the client cannot read them."""
+    """The broker's ids of the topics by logical name: a topic that was deleted and made anew has
+    another one."""
+    reason: str = ""
+    """Why this generation began, for a person."""
 
 
 class Rate(Part):

@@ -1,13 +1,15 @@
 """What the core's surroundings promise; adapters implement it, agents, sink and reports use it.
 
-The worker: `Store`, `CycleLog`, `Clock`. The sink: `OutboundLog`, `RowTarget`. Reports and
-migrations: `Warehouse`, `SchemaTarget`.
+The worker: `Store`, `CycleLog`, `Catalog`, `Clock`. The sink: `OutboundLog`, `RowTarget`. Reports
+and migrations: `Warehouse`, `SchemaTarget`.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
+
+from streams.domain.context import Context
 
 
 class Table(StrEnum):
@@ -78,6 +80,18 @@ class CycleLog(Protocol):
 
         Returns the offset of the last record of each topic. Raises FaultError (fenced, refused,
         outcome unknown): the caller must stop without touching anything.
+        """
+        ...
+
+
+class Catalog(Protocol):
+    """What decisions may look up, as far as this process has read it."""
+
+    async def context(self, at_least: int = 0) -> Context:
+        """The context at the last record read, which covers at least the records below `at_least`.
+
+        Waits for a moment where this process has not read so far yet. Raises FaultError where the
+        catalog ends before that, or cannot be read any more.
         """
         ...
 

@@ -198,3 +198,17 @@ class Installation:
             if not missing:
                 return
             assert time.monotonic() < deadline, f"not consumed: {missing}, but {consumed}"
+
+    def wait_generation(self, generation: int, accepted: int) -> None:
+        """Returns when the cycles of a generation have accepted that many records."""
+        deadline = time.monotonic() + WAIT_SECONDS
+        while True:
+            done = sum(
+                entry.accepted
+                for part in self.entries()
+                for entry in part
+                if isinstance(entry, CycleEntry) and entry.generation == generation
+            )
+            if done >= accepted:
+                return
+            assert time.monotonic() < deadline, f"generation {generation} accepted {done}"

@@ -16,12 +16,16 @@ from schemas.limits import OUTBOUND_RECORD_BYTES_MAX
 from schemas.structs import CatalogRecord
 from schemas.topics import CATALOG
 from streams.domain.context import CatalogView, Context
-from streams.errors import FaultError
+from streams.errors import FaultError, SetupError
 
 log = logging.getLogger(__name__)
 
 POLL_MS: Final = 500
 """How long a poll waits for news; a catalog changes a few times a day."""
+
+CATCH_UP_SECONDS_MAX: Final = 10.0
+"""How long a new owner of a partition waits until it has read the catalog as far as the previous
+owner had: a poll, and the broker's worst moments."""
 
 
 class CatalogFollower:
@@ -31,7 +35,25 @@ class CatalogFollower:
         self._partition = TopicPartition(CATALOG.full_name(prefix), 0)
         self._bootstrap = bootstrap
         self._task: asyncio.Task[None] | None = None
+        self._news = asyncio.Event()
         self.view = CatalogView()
+
+    async def context(self, at_least: int = 0) -> Context:
+        """See `streams.ports.Catalog.context`. Raises IncompleteCatalogError as well."""
+        try:
+            async with asyncio.timeout(CATCH_UP_SECONDS_MAX):
+                while self.view.next_offset < at_least:
+                    self._check_following()
+                    self._news.clear()
+                    await self._news.wait()
+        except TimeoutError:
+            raise FaultError(
+                f"the catalog ends at {self.view.next_offset}, but a partition has decided with "
+                f"records up to {at_least}",
+                action="The catalog topic lost records. Restore it before the worker goes on.",
+            ) from None
+        self._check_following()
+        return self.view.context()
 
     async def start(self) -> None:
         """Reads the catalog to its present end, then follows it. Raises FaultError for a record
@@ -44,6 +66,11 @@ class CatalogFollower:
             max_partition_fetch_bytes=2 * OUTBOUND_RECORD_BYTES_MAX,
         )
         await self._consumer.start()
+        # Asking for the end of a topic that is not there would be repeated for ever.
+        if self._partition.topic not in await self._consumer.topics():
+            raise SetupError(
+                f"there is no topic {self._partition.topic}", action="Run `tollgate topics create`."
+            )
         self._consumer.assign([self._partition])
         await self._consumer.seek_to_beginning(self._partition)
         end = (await self._consumer.end_offsets([self._partition]))[self._partition]
@@ -58,19 +85,20 @@ class CatalogFollower:
             await asyncio.gather(self._task, return_exceptions=True)
         await self._consumer.stop()
 
-    def context(self) -> Context:
-        """The context at the last record read. Raises IncompleteCatalogError; FaultError where the
-        catalog cannot be followed any more."""
+    def _check_following(self) -> None:
         if self._task is not None and self._task.done():
             raise FaultError(
                 f"the catalog cannot be followed: {self._task.exception()}",
                 action="Look at the record that the message names; the worker stops.",
             )
-        return self.view.context()
 
     async def _follow(self) -> None:
-        while True:
-            await self._poll()
+        try:
+            while True:
+                await self._poll()
+                self._news.set()
+        finally:
+            self._news.set()
 
     async def _poll(self) -> None:
         batches = await self._consumer.getmany(self._partition, timeout_ms=POLL_MS)
@@ -110,8 +138,22 @@ def _retries_unsaid() -> Iterator[None]:
         logger.setLevel(level)
 
 
-async def append_catalog(bootstrap: str, prefix: str, records: Sequence[CatalogRecord]) -> None:
-    """Appends catalog records, acknowledged by all replicas, in their order."""
+async def append_catalog(
+    bootstrap: str, prefix: str, view: CatalogView, records: Sequence[CatalogRecord]
+) -> None:
+    """Appends catalog records, acknowledged by all replicas, in their order.
+
+    `view` is the catalog as it is; they are folded into it first, because a record that nobody can
+    fold would stop every worker. Raises SetupError for such a record, before anything is appended.
+    """
+    for record in records:
+        try:
+            view.fold(view.next_offset, record)
+        except ValueError as fault:
+            raise SetupError(
+                f"the catalog cannot take {codec.catalog_key(record).decode()}: {fault}",
+                action="Nothing was appended. Correct the record.",
+            ) from fault
     producer = AIOKafkaProducer(
         bootstrap_servers=bootstrap,
         enable_idempotence=True,

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from streams.domain.context import Context
 from streams.errors import FaultError
 from streams.ports import Appends, Changes, Table
 
@@ -82,6 +83,19 @@ class MemoryCycleLog:
         for topic, offset in offsets.items():
             broker.offsets[topic, partition] = offset
         return last
+
+
+class MemoryCatalog:
+    """`streams.ports.Catalog` that says what it is told to."""
+
+    def __init__(self, context: Context) -> None:
+        self.current = context
+
+    async def context(self, at_least: int = 0) -> Context:
+        """The context, where it covers enough; raises FaultError where it does not."""
+        if self.current.catalog_offset < at_least:
+            raise FaultError("the catalog lost records", action="Restore it.")
+        return self.current
 
 
 class MemoryClock:

@@ -64,6 +64,23 @@ class InboundPositions:
         await self._consumer.stop()
 
 
+async def end_offsets(bootstrap: str, topic: str, partitions: int) -> list[int]:
+    """The offset after the last record or marker of each partition of a topic (its full name).
+
+    Raises TransientError where the broker does not answer.
+    """
+    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
+    try:
+        await consumer.start()
+        places = [TopicPartition(topic, partition) for partition in range(partitions)]
+        ends = await consumer.end_offsets(places)
+    except KafkaError as error:
+        raise _unanswered(error) from error
+    finally:
+        await consumer.stop()
+    return [int(ends[place]) for place in places]
+
+
 def _unanswered(error: KafkaError) -> TransientError:
     return TransientError(
         f"Kafka does not say how far its topics are: {type(error).__name__}: {error}",

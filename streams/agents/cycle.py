@@ -13,7 +13,7 @@ The steps, in the only order in which a crash between any two of them loses and 
 """
 
 from base64 import b64encode
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -36,7 +36,7 @@ from streams.domain.ledger import entry_id
 from streams.domain.pipeline import FOLD_ORDER, CycleResult, fold_cycle
 from streams.domain.state import PartitionState, Progress
 from streams.errors import FaultError, SetupError
-from streams.ports import PROGRESS_KEY, Appends, Changes, Clock, CycleLog, Store, Table
+from streams.ports import PROGRESS_KEY, Appends, Catalog, Changes, Clock, CycleLog, Store, Table
 
 CLOCK_SKEW_US_MAX: Final = 600 * 1_000_000
 """How far an append time may lie ahead of this machine's clock before the partition stops (D5): ten
@@ -78,13 +78,14 @@ class PartitionCycle:
         store: Store,
         log: CycleLog,
         clock: Clock,
-        context: Callable[[], Context],
+        catalog: Catalog,
     ) -> None:
         self._partition = partition
         self._store = store
         self._log = log
         self._clock = clock
-        self._context = context
+        self._catalog = catalog
+        self._decided_with: int | None = None
 
     async def run(self, slices: Sequence[TopicSlice]) -> CycleOutcome:
         """One cycle over these slices, which are in FOLD_ORDER and begin where the last cycle
@@ -93,14 +94,15 @@ class PartitionCycle:
         Raises FaultError or AssertionError before anything was written, or FaultError where the
         outcome of the commit is not known: the caller ends the process.
         """
-        context = self._context()
+        context = await self._catalog.context(self._catalog_floor())
         facts: list[Fact | Rejected] = []
         for piece in slices:
             facts += decode_records(piece.records, self._partition, context.partitions)
         state = self._load(facts)
-        self._check_context(state.progress, context)
-        first_sequence = state.progress.next_sequence
-        dead_letters_before = state.progress.next_dead_letter
+        self._check_progress(state.progress, context, slices)
+        began_anew = context.generation > state.progress.generation
+        first_sequence = 0 if began_anew else state.progress.next_sequence
+        dead_letters_before = 0 if began_anew else state.progress.next_dead_letter
         consumed = [
             Consumed(topic=s.topic, from_offset=s.from_offset, to_offset=s.to_offset)
             for s in slices
@@ -113,6 +115,7 @@ class PartitionCycle:
             self._partition, appends, {piece.topic: piece.to_offset for piece in slices}
         )
         self._write(state, appends, last)
+        self._decided_with = context.catalog_offset
         own = result.entries[0]
         assert isinstance(own, CycleEntry)
         return CycleOutcome(own, len(facts))
@@ -141,20 +144,33 @@ class PartitionCycle:
             },
         )
 
-    def _check_context(self, progress: Progress, context: Context) -> None:
-        if progress.cycle and progress.generation != context.generation:
+    def _catalog_floor(self) -> int:
+        """The catalog offset that this partition has decided with: another worker may have read
+        further than this one before it gave the partition up."""
+        if self._decided_with is None:
+            self._decided_with = read_progress(self._store, self._partition).catalog_offset
+        return self._decided_with
+
+    def _check_progress(
+        self, progress: Progress, context: Context, slices: Sequence[TopicSlice]
+    ) -> None:
+        if progress.generation > context.generation:
             raise SetupError(
                 f"partition {self._partition} holds state of generation {progress.generation}, "
                 f"the catalog says {context.generation}",
-                action="The topics were made anew. Move the state directory away, so that the "
-                "tables are rebuilt from their changelogs.",
+                action="The catalog is an older one. Restore the youngest copy of it.",
             )
-        if context.catalog_offset < progress.catalog_offset:
-            raise FaultError(
-                f"the catalog ends at {context.catalog_offset}, but partition {self._partition} "
-                f"has decided with records up to {progress.catalog_offset}",
-                action="The catalog topic lost records. Restore it before the worker goes on.",
-            )
+        if progress.generation < context.generation:
+            return
+        for piece in slices:
+            due = progress.consumed.get(piece.topic, piece.from_offset)
+            if piece.from_offset != due:
+                raise FaultError(
+                    f"partition {self._partition}: a cycle would go on at offset "
+                    f"{piece.from_offset} of {piece.topic}, the tables at {due}",
+                    action="Nothing was decided. Restart the worker; if this repeats, keep the "
+                    "state directory and the log of the worker and report it.",
+                )
 
     def _domain_time(self, progress: Progress, slices: Sequence[TopicSlice]) -> int:
         appended = [record.appended_at_us for piece in slices for record in piece.records]
@@ -190,7 +206,8 @@ class PartitionCycle:
         accounts.records.append((PROGRESS_KEY, _encode_progress(state.progress)))
         claims = Appends(CLAIMS_CHANGELOG.name)
         if state.new_claims:
-            claims.records.append((b"%d" % own.cycle, pack_segment(state.new_claims)))
+            key = b"%d-%d" % (own.generation, own.cycle)
+            claims.records.append((key, pack_segment(state.new_claims)))
         return [ledger, letters, accounts, claims]
 
     def _write(
@@ -204,6 +221,12 @@ class PartitionCycle:
         rows = [(key, value) for key, value in by_topic[ACCOUNTS_CHANGELOG.name].records if key]
         changes = Changes(rows, last[ACCOUNTS_CHANGELOG.name])
         self._store.write(Table.ACCOUNTS, self._partition, changes)
+
+
+def read_progress(store: Store, partition: int) -> Progress:
+    """How far the tables of a partition are: what its last committed cycle wrote."""
+    (row,) = store.read(Table.ACCOUNTS, partition, [PROGRESS_KEY])
+    return Progress() if row is None else _decode_progress(row)
 
 
 def _dead_letter(rejected: Rejected, own: object, sequence: int) -> DeadLetter:
@@ -228,4 +251,4 @@ def _dead_letter(rejected: Rejected, own: object, sequence: int) -> DeadLetter:
     )
 
 
-__all__ = ["FOLD_ORDER", "CycleOutcome", "PartitionCycle", "TopicSlice"]
+__all__ = ["FOLD_ORDER", "CycleOutcome", "PartitionCycle", "TopicSlice", "read_progress"]

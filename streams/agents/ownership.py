@@ -53,6 +53,8 @@ class _Inbox:
     records: int = 0
     bytes: int = 0
     announced: bool = False
+    stated: bool = False
+    """Whether a cycle has said where this owner began: the first one names every topic."""
 
 
 class Ownership:
@@ -164,9 +166,7 @@ class Ownership:
         slices = []
         records_left, bytes_left = self._bounds.records_max, self._bounds.bytes_max
         for topic in FOLD_ORDER:
-            runs = inbox.runs.get(topic)
-            if not runs or records_left <= 0 or bytes_left <= 0:
-                continue
+            runs = inbox.runs.get(topic, deque())
             piece = TopicSlice(topic, inbox.cursor[topic], inbox.cursor[topic])
             while runs and records_left > 0 and bytes_left > 0:
                 run = runs[0]
@@ -189,9 +189,13 @@ class Ownership:
                     runs.popleft()
             inbox.cursor[topic] = piece.to_offset
             slices.append(piece)
+        moved = [piece for piece in slices if piece.to_offset > piece.from_offset]
+        if moved and inbox.stated:
+            slices = moved
+        inbox.stated = inbox.stated or bool(moved)
         if not _full(inbox):
             self._space.set()
-        return slices
+        return slices if moved else []
 
 
 def _size(record: Any) -> int:

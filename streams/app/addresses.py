@@ -17,6 +17,11 @@ def running_stack(settings: Settings) -> Endpoints:
     return running
 
 
+def sink_group(settings: Settings) -> str:
+    """The consumer group of the sinks."""
+    return f"{settings.app_id}-sink"
+
+
 def kafka_bootstrap(settings: Settings) -> str:
     """The bootstrap servers: the ones given, or those of the stack that runs on this home.
 

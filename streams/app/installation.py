@@ -5,12 +5,14 @@ from typing import Final
 
 from schemas.budget import Denomination
 from schemas.envelope import SCHEMA_VERSION
-from schemas.structs import Generation, PlanGrant, Rules
-from schemas.topics import CATALOG
+from schemas.structs import PlanGrant, Rules
+from schemas.topics import CATALOG, LEDGER
 from streams.adapters.catalog import append_catalog, read_catalog
+from streams.adapters.positions import end_offsets
 from streams.adapters.price_source import price_book
 from streams.adapters.topic_admin import TopicReport, ensure_topics
 from streams.app.addresses import kafka_bootstrap
+from streams.app.generations import check_topics, generation_record
 from streams.domain.context import CatalogView
 from streams.errors import SetupError
 from streams.settings import Settings
@@ -34,28 +36,33 @@ async def create_topics(settings: Settings) -> TopicReport:
         view = await read_catalog(bootstrap, prefix)
     generation = view.generation
     if generation is None:
-        await append_catalog(
-            bootstrap,
-            prefix,
-            [
-                Generation(
-                    schema_version=SCHEMA_VERSION,
-                    id="topics",
-                    version="1",
-                    generation=1,
-                    partitions=settings.partitions,
-                )
-            ],
-        )
+        await _check_empty(settings, report)
+        first = await generation_record(settings, 1, "installed")
+        await append_catalog(bootstrap, prefix, view, [first])
     elif generation.partitions != settings.partitions:
         raise SetupError(
             f"the catalog says {generation.partitions} partitions, the settings "
             f"{settings.partitions}",
             action="Set TOLLGATE_PARTITIONS to what the catalog says.",
         )
+    else:
+        await check_topics(settings, generation)
     if not view.has_rules:
-        await append_catalog(bootstrap, prefix, [default_rules()])
+        await append_catalog(bootstrap, prefix, view, [default_rules()])
     return report
+
+
+async def _check_empty(settings: Settings, report: TopicReport) -> None:
+    """Raises SetupError where the ledger holds entries although the catalog knows of none."""
+    if LEDGER.name in report.created:
+        return
+    name = LEDGER.full_name(settings.topic_prefix)
+    if any(await end_offsets(kafka_bootstrap(settings), name, settings.partitions)):
+        raise SetupError(
+            "the ledger has entries, but the catalog holds no generation: the catalog was lost",
+            action="Restore the catalog topic. Nothing can be decided or audited without the rules "
+            "and prices that the entries were decided with.",
+        )
 
 
 def default_rules() -> Rules:
@@ -76,7 +83,8 @@ async def import_prices(settings: Settings) -> tuple[str, bool]:
     bootstrap, prefix = kafka_bootstrap(settings), settings.topic_prefix
     book = price_book()
     version = f"{book.id}@{book.version}"
-    if (await read_catalog(bootstrap, prefix)).price_version == version:
+    view = await read_catalog(bootstrap, prefix)
+    if view.price_version == version:
         return version, False
-    await append_catalog(bootstrap, prefix, [book])
+    await append_catalog(bootstrap, prefix, view, [book])
     return version, True

@@ -9,7 +9,7 @@ from schemas.topics import DEAD_LETTERS, LEDGER
 from streams.adapters.clickhouse import ClickHouse
 from streams.adapters.clickhouse_rows import ClickHouseRows
 from streams.adapters.ledger_source import LedgerSource, SourceOptions
-from streams.app.addresses import kafka_bootstrap
+from streams.app.addresses import kafka_bootstrap, sink_group
 from streams.app.warehouse import clickhouse
 from streams.ports import OutboundLog
 from streams.settings import Settings
@@ -27,7 +27,7 @@ def source_options(settings: Settings, bootstrap: str) -> SourceOptions:
     tables = ((LEDGER, "ledger"), (DEAD_LETTERS, "dead_letters"))
     return SourceOptions(
         bootstrap=bootstrap,
-        group=f"{settings.app_id}-sink",
+        group=sink_group(settings),
         topics={topic.full_name(settings.topic_prefix): table for topic, table in tables},
         linger_ms=settings.sink_linger_ms,
         session_timeout_ms=int(settings.session_timeout_seconds * 1000),

@@ -3,6 +3,7 @@
 Read it top to bottom: the tables, the agent, the parts around them, the run.
 """
 
+import asyncio
 import gc
 import logging
 import os
@@ -12,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import faust
+from faust.types import TP
 from mode import loop as mode_loop
 
 from schemas.topics import ACCOUNTS_CHANGELOG, CLAIMS_CHANGELOG, INBOUND
@@ -21,9 +23,12 @@ from streams.adapters.faust_batches import BatchApp, BatchTableManager
 from streams.adapters.log import KafkaCycleLog
 from streams.adapters.state_lock import lock_state_directory
 from streams.adapters.store import BatchTable, FaustStore
-from streams.agents.cycle import CycleOutcome, PartitionCycle
+from streams.agents.cycle import CycleOutcome, PartitionCycle, read_progress
 from streams.agents.ownership import CycleBounds, Ownership
+from streams.agents.positions import start_positions
 from streams.app.addresses import kafka_bootstrap
+from streams.app.generations import check_installation, check_topics
+from streams.errors import SetupError
 from streams.limits import CYCLE_BYTES_MAX
 from streams.ports import Table
 from streams.settings import Settings
@@ -78,6 +83,7 @@ class Worker:
     def __init__(self, settings: Settings) -> None:
         bootstrap = kafka_bootstrap(settings)
         prefix = settings.topic_prefix
+        self._settings = settings
         self._prefix = prefix
         self.app = app = make_app(settings, bootstrap)
         tables = {
@@ -101,11 +107,12 @@ class Worker:
             app.tables.add(table)
         self._log = KafkaCycleLog(bootstrap, settings.app_id, prefix)
         self._catalog = CatalogFollower(bootstrap, prefix)
-        store, clock = FaustStore(tables), SystemClock()
+        self._store = store = FaustStore(tables)
+        clock = SystemClock()
         ready = app.channel()
         self._ownership = Ownership(
             make_cycle=lambda partition: PartitionCycle(
-                partition, store, self._log, clock, self._catalog.context
+                partition, store, self._log, clock, self._catalog
             ),
             announce=lambda partition: _announce(ready, partition),
             bounds=CycleBounds(
@@ -133,10 +140,22 @@ class Worker:
     # What `streams.adapters.faust_batches` asks of an owner.
 
     async def fence(self, partitions: list[int]) -> None:
-        """Fences these partitions; before the first time the catalog is read."""
+        """Fences these partitions, once it is sure that the topics are the recorded ones (K5)."""
         if self._catalog.view.next_offset == 0:
             await self._catalog.start()
-        self._catalog.context()
+        await self._catalog.context()
+        generation = self._catalog.view.generation
+        assert generation is not None, "a context without a generation"
+        try:
+            await check_topics(self._settings, generation)
+        except SetupError as fault:
+            halt(fault)
+        self._store.identify(
+            {
+                Table.ACCOUNTS: generation.topic_ids.get(ACCOUNTS_CHANGELOG.name),
+                Table.CLAIMS: generation.topic_ids.get(CLAIMS_CHANGELOG.name),
+            }
+        )
         await self._log.fence(partitions)
 
     async def release(self) -> None:
@@ -147,15 +166,25 @@ class Worker:
         """Waits for running cycles."""
         await self._ownership.quiesce()
 
-    def take_over(self, positions: dict[int, dict[str, int]]) -> None:
-        """Owns partitions from committed offsets on."""
+    async def take_over(self, committed: dict[int, dict[str, int | None]]) -> dict[TP, int]:
+        """Owns partitions from where their tables are."""
         cut = len(self._prefix)
-        self._ownership.take_over(
-            {
-                partition: {topic[cut:]: offset for topic, offset in offsets.items()}
-                for partition, offsets in positions.items()
-            }
-        )
+        positions = {}
+        for partition, offsets in committed.items():
+            progress = read_progress(self._store, partition)
+            await self._catalog.context(progress.catalog_offset)
+            positions[partition] = start_positions(
+                partition,
+                progress,
+                {topic[cut:]: offset for topic, offset in offsets.items()},
+                self._catalog.view,
+            )
+        self._ownership.take_over(positions)
+        return {
+            TP(self._prefix + topic, partition): offset
+            for partition, offsets in positions.items()
+            for topic, offset in offsets.items()
+        }
 
     async def deliver(
         self, topic: str, partition: int, to_offset: int, records: Sequence[Any]
@@ -197,7 +226,12 @@ def _freeze_garbage(*_args: Any, **_kwargs: Any) -> None:
 
 
 def run_worker(settings: Settings) -> None:
-    """Runs a worker with these settings until it is told to stop."""
+    """Runs a worker with these settings until it is told to stop.
+
+    Raises SetupError where there is no catalog or the topics are not the recorded ones, before it
+    becomes a member of the group.
+    """
+    asyncio.run(check_installation(settings))
     lock = lock_state_directory(state_directory(settings))
     mode_loop.use("uvloop")
     try:

@@ -6,6 +6,7 @@ import json
 import click
 
 from schemas.topics import TOPICS
+from streams.app.generations import begin_generation, compare_generation
 from streams.app.installation import create_topics
 from streams.cli.options import with_settings
 from streams.settings import Settings
@@ -60,3 +61,47 @@ def list_topics(settings: Settings, as_json: bool) -> None:
             f"{row['topic']:<{width}}  {row['partitions']:>3}  "
             f"{row['cleanup']:<7}  {row['purpose']}"
         )
+
+
+@topics.command()
+@with_settings("kafka_bootstrap", "topic_prefix", "partitions")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def generation(settings: Settings, as_json: bool) -> None:
+    """Show the recorded generation, and whether the topics are still the recorded ones.
+
+    Exit status 1 where they are not: workers and sinks refuse to run then.
+    """
+    state = asyncio.run(compare_generation(settings))
+    record = state.record
+    if as_json:
+        shown = {
+            "generation": record.generation,
+            "partitions": record.partitions,
+            "reason": record.reason,
+            "topic_ids": record.topic_ids,
+            "differences": state.differences,
+        }
+        click.echo(json.dumps(shown))
+    else:
+        click.echo(f"generation {record.generation}, {record.partitions} partitions")
+        click.echo(f"began because: {record.reason}")
+        for line in state.differences:
+            click.echo(f"differs   {line}")
+        if not state.differences:
+            click.echo(f"the {len(record.topic_ids)} topics are the recorded ones")
+    if state.differences:
+        raise SystemExit(1)
+
+
+@topics.command(name="new-generation")
+@with_settings("kafka_bootstrap", "topic_prefix", "partitions", "replication_factor", "app_id")
+@click.option("--reason", required=True, help="Why, for whoever reads the books later.")
+def new_generation(settings: Settings, reason: str) -> None:
+    """Go on with topics that were made anew.
+
+    For topics that were deleted, restored or recreated: creates what is missing and records the
+    topics as they are now as the next generation. Balances and claims stay; positions and
+    sequences count from zero again. Workers and sinks have to be stopped.
+    """
+    record = asyncio.run(begin_generation(settings, reason))
+    click.echo(f"generation {record.generation} begins; start the workers and sinks")

@@ -54,7 +54,8 @@ class CatalogView:
 
     def __init__(self) -> None:
         self._next_offset = 0
-        self._generation: Generation | None = None
+        self._seen: set[tuple[str, str, str]] = set()
+        self._generations: dict[int, Generation] = {}
         self._rules: Rules | None = None
         self._plan: tuple[PlannedGrant, ...] = ()
         self._prices = EMPTY_BOOK
@@ -68,7 +69,15 @@ class CatalogView:
     @property
     def generation(self) -> Generation | None:
         """The current generation of the topics, None before `topics create`."""
-        return self._generation
+        return self._generations[max(self._generations)] if self._generations else None
+
+    def generation_of(self, number: int) -> Generation | None:
+        """A generation of the topics by its number."""
+        return self._generations.get(number)
+
+    def holds(self, record: CatalogRecord) -> bool:
+        """Whether there is a record of this kind, id and version already."""
+        return _catalog_key(record) in self._seen
 
     @property
     def has_rules(self) -> bool:
@@ -83,19 +92,36 @@ class CatalogView:
     def fold(self, offset: int, record: CatalogRecord) -> None:
         """Takes one record; the latest of a kind is in force.
 
-        Raises ValueError for rules or a price book that contradict themselves.
+        Raises ValueError for a record that contradicts itself or what was there before it.
         """
+        if self.holds(record):
+            # Compaction keeps one record of a key, so that a reader who comes later would decide
+            # with other rules than the one who came first (D3).
+            raise ValueError(
+                f"{type(record).__name__} {record.id}@{record.version} is there already: what the "
+                "catalog says is never changed; append it under a new version"
+            )
         match record:
             case Generation():
-                self._generation = record
+                self._add_generation(record)
             case Rules():
                 _check_rules(record)
                 self._plan = _plan(record)
                 self._rules = record
             case PriceBook():
                 self._prices = index_prices(record)
+        self._seen.add(_catalog_key(record))
         self._next_offset = max(self._next_offset, offset + 1)
         self._context = None
+
+    def _add_generation(self, record: Generation) -> None:
+        last = max(self._generations, default=0)
+        if record.generation <= last:
+            raise ValueError(
+                f"generation {record.generation} of the topics after generation {last}: "
+                "generations are counted upwards"
+            )
+        self._generations[record.generation] = record
 
     def passed(self, next_offset: int) -> None:
         """Offsets below `next_offset` have been read, records or not (markers take offsets)."""
@@ -105,15 +131,20 @@ class CatalogView:
 
     def context(self) -> Context:
         """The context at `next_offset`. Raises IncompleteCatalogError."""
-        if self._generation is None or self._rules is None:
+        generation = self.generation
+        if generation is None or self._rules is None:
             raise IncompleteCatalogError(
                 "the catalog holds no generation or no rules: run `tollgate topics create`"
             )
         if self._context is None:
             self._context = _context(
-                self._generation, self._rules, self._plan, self._prices, self._next_offset
+                generation, self._rules, self._plan, self._prices, self._next_offset
             )
         return self._context
+
+
+def _catalog_key(record: CatalogRecord) -> tuple[str, str, str]:
+    return (type(record).__name__, record.id, record.version)
 
 
 def _check_rules(rules: Rules) -> None:

@@ -29,7 +29,7 @@ from streams.domain.entries import (
 from streams.domain.facts import Fact, GrantFact, Rejected, SignalFact, UsageFact
 from streams.domain.identity import Claim, Verdict, judge
 from streams.domain.ledger import cycle_id
-from streams.domain.state import PartitionState
+from streams.domain.state import PartitionState, Progress
 
 FOLD_ORDER: Final = (BUDGETS.name, SIGNALS.name, USAGE.name)
 """The order of the inbound topics inside a cycle: money comes before what spends it."""
@@ -103,11 +103,15 @@ def evolve(state: PartitionState, entry: LedgerEntry) -> None:
     """Applies one entry to the state, in place. Entries come in the order of their sequence."""
     progress = state.progress
     if isinstance(entry, CycleEntry):
+        if entry.generation > progress.generation:
+            begin_generation(progress, entry.generation)
         progress.cycle = entry.cycle
         progress.domain_time_us = entry.decided_at
         progress.catalog_offset = entry.catalog_offset
         progress.next_sequence = max(progress.next_sequence, entry.sequence + 1)
         progress.next_dead_letter = entry.dead_letter_sequence
+        for piece in entry.consumed:
+            progress.consumed[piece.topic] = piece.to_offset
         return
     progress.next_sequence = entry.sequence + 1
     account = state.accounts.get(entry.customer_id)
@@ -121,6 +125,14 @@ def evolve(state: PartitionState, entry: LedgerEntry) -> None:
         add_grant(account, entry)
     else:
         account.signals += 1
+
+
+def begin_generation(progress: Progress, generation: int) -> None:
+    """The topics were made anew (K5): positions, sequences and cycles count from zero again, while
+    accounts, claims and domain time stay what they are."""
+    progress.generation = generation
+    progress.cycle = progress.next_sequence = progress.next_dead_letter = 0
+    progress.consumed = {}
 
 
 def fold_cycle(
@@ -141,9 +153,10 @@ def fold_cycle(
     progress = state.progress
     if domain_time_us < progress.domain_time_us:
         raise AssertionError("domain time ran backwards")
-    if progress.cycle and progress.generation != context.generation:
-        raise AssertionError("a partition's state belongs to another generation than the rules")
-    progress.generation = context.generation
+    if context.generation < progress.generation:
+        raise AssertionError("a partition's state belongs to a later generation than the catalog")
+    if context.generation > progress.generation:
+        begin_generation(progress, context.generation)
     first_sequence = progress.next_sequence
     position = Position(context.generation, partition, progress.cycle + 1, domain_time_us)
     progress.next_sequence += 1  # the cycle's own entry stands first; its counts are known last

@@ -9,7 +9,9 @@ from streams.domain.identity import Claim
 @dataclass(slots=True)
 class Progress:
     """How far a partition is. The sequences are those of the next entry and the next dead letter;
-    `domain_time_us` is the running maximum of append times (D5)."""
+    `domain_time_us` is the running maximum of append times (D5); `consumed` holds the next offset
+    of each inbound topic, by logical name: the tables themselves say where their partition goes on,
+    in the same transaction as their content."""
 
     cycle: int = 0
     next_sequence: int = 0
@@ -17,6 +19,7 @@ class Progress:
     domain_time_us: int = 0
     catalog_offset: int = 0
     generation: int = 1
+    consumed: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(slots=True)

@@ -14,7 +14,13 @@ import pytest
 from schemas import codec
 from schemas.structs import UsageEntry
 from schemas.topics import ACCOUNTS_CHANGELOG, CLAIMS_CHANGELOG, LEDGER, USAGE
-from streams.adapters.memory import MemoryBroker, MemoryClock, MemoryCycleLog, MemoryStore
+from streams.adapters.memory import (
+    MemoryBroker,
+    MemoryCatalog,
+    MemoryClock,
+    MemoryCycleLog,
+    MemoryStore,
+)
 from streams.adapters.store import expand_segments
 from streams.agents.cycle import PartitionCycle, TopicSlice
 from streams.domain.context import Context
@@ -89,7 +95,7 @@ async def run_cycles(
     on."""
     await log.fence([0])
     recover(broker, store)
-    cycle = PartitionCycle(0, store, log, MemoryClock(NOON_US), one_partition)
+    cycle = PartitionCycle(0, store, log, MemoryClock(NOON_US), MemoryCatalog(one_partition()))
     offset = broker.offsets.get((USAGE.name, 0), 0)
     while offset < len(records):
         batch = records[offset : offset + 3]
@@ -147,7 +153,9 @@ def test_a_zombie_changes_nothing_when_it_wakes() -> None:
     asyncio.run(run_cycles(broker, MemoryStore(), MemoryCycleLog(broker), records))
     before = {at: list(log) for at, log in broker.topics.items()}
 
-    zombie = PartitionCycle(0, zombie_store, zombie_log, MemoryClock(NOON_US), one_partition)
+    zombie = PartitionCycle(
+        0, zombie_store, zombie_log, MemoryClock(NOON_US), MemoryCatalog(one_partition())
+    )
     with pytest.raises(Exception, match="fenced"):
         asyncio.run(zombie.run([TopicSlice(USAGE.name, 3, 6, records[3:6])]))
     assert broker.topics == before

@@ -130,3 +130,13 @@ def test_a_refused_record_changes_nothing() -> None:
 def test_a_plan_that_cannot_be_granted_is_refused_when_the_rules_are_taken(plan: Any) -> None:
     with pytest.raises(ValueError, match="amount"):
         CatalogView().fold(0, rules(default_plan=plan))
+
+
+def test_a_record_of_the_catalog_is_never_changed_nor_repeated() -> None:
+    view = catalog_view()
+    view.fold(5, rules("2"))
+    with pytest.raises(ValueError, match="is there already"):
+        view.fold(6, rules("2", horizon_days=40))
+    with pytest.raises(ValueError, match="is there already"):
+        view.fold(6, rules("2"))
+    assert view.next_offset == 6

@@ -7,6 +7,7 @@ import pytest
 from schemas import codec
 from schemas.errors import RejectCode
 from schemas.structs import GrantEntry, SignalEntry, UsageEntry
+from streams.domain.context import Context
 from streams.domain.facts import Fact, Rejected, SourceRecord
 from streams.domain.pipeline import FOLD_ORDER, evolve
 from streams.domain.state import PartitionState
@@ -311,11 +312,33 @@ def test_an_account_remembers_its_last_entry() -> None:
     assert {c: a.last_sequence for c, a in into.accounts.items()} == {"acme": 2, "bolt": 4}
 
 
-def test_a_cycle_of_another_generation_is_our_own_fault() -> None:
-    into = state()
-    cycle(into, fact(usage()))
+def generation_2() -> Context:
     view = catalog_view()
     second = catalog_record("generation", version="2", generation=2, partitions=8, topic_ids={})
     view.fold(2, second)
-    with pytest.raises(AssertionError, match="generation"):
-        cycle(into, context=view.context())
+    return view.context()
+
+
+def test_a_new_generation_counts_from_zero_and_keeps_balances_and_claims() -> None:
+    into = state()
+    cycle(into, fact(usage(units=3), offset=7))
+    result = cycle(
+        into,
+        fact(usage(units=3), offset=0),
+        fact(usage(event_id="e2"), offset=1),
+        context=generation_2(),
+    )
+    own = own_entry(result)
+    assert (own.generation, own.cycle, own.sequence) == (2, 1, 0)
+    assert (own.accepted, own.duplicates) == (1, 1), "a claim outlives the topics' generation"
+    (entry,) = of_kind(UsageEntry, result.entries)
+    assert (entry.entry_id, entry.sequence) == ("2-usage-0-1-0", 1)
+    assert into.accounts["acme"].used_units == 3 + entry.units
+    assert into.progress.consumed == {"usage": 2}
+
+
+def test_a_cycle_under_an_older_catalog_is_our_own_fault() -> None:
+    into = state()
+    cycle(into, fact(usage()), context=generation_2())
+    with pytest.raises(AssertionError, match="later generation"):
+        cycle(into)
