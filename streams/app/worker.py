@@ -47,6 +47,11 @@ FETCH_BYTES_MAX: Final = 2 * 1024 * 1024
 """Bytes that one fetch brings from one partition: about five thousand records of usual size."""
 
 
+HEARTBEAT_SECONDS: Final = 0.3
+"""A member learns of a rebalance by its next heartbeat, so this is the larger part of a planned
+hand-over; a heartbeat is one small request."""
+
+
 def state_directory(settings: Settings) -> Path:
     """Where a worker with these settings keeps its tables."""
     return settings.state_dir or settings.home / "state"
@@ -69,7 +74,7 @@ def make_app(settings: Settings, bootstrap: str) -> BatchApp:
         consumer_max_fetch_size=FETCH_BYTES_MAX,
         broker_max_poll_records=settings.cycle_records_max,
         broker_session_timeout=settings.session_timeout_seconds,
-        broker_heartbeat_interval=settings.session_timeout_seconds / 4,
+        broker_heartbeat_interval=HEARTBEAT_SECONDS,
         broker_rebalance_timeout=settings.session_timeout_seconds,
         broker_request_timeout=30.0,
         broker_commit_interval=60.0,  # nothing is ever committed this way
