@@ -1,13 +1,21 @@
-"""Budget, version 1: what a customer may spend. Topic `budgets`, keyed by `customer_id`,
-administration only."""
+"""Budget, version 1: what a customer may spend, and what becomes of dead letters. Topic `budgets`,
+keyed by `customer_id`, administration only.
+
+The records of the topic are told apart by `kind`; one without a kind is a grant.
+"""
 
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
-from schemas.envelope import Amount, Fact, Name, Time
-from schemas.limits import PRIORITY_MAX
+from schemas.envelope import Amount, Fact, Name, Offset, Time, TimeUs
+from schemas.limits import (
+    EVENT_BYTES_MAX,
+    PRIORITY_MAX,
+    REASON_CHARS_MAX,
+    REPLAYED_KEY_BYTES_MAX,
+)
 
 
 class Denomination(StrEnum):
@@ -16,6 +24,14 @@ class Denomination(StrEnum):
     UNIT = "unit"
     TOKEN = "token"
     USD = "usd"
+
+
+class Interval(StrEnum):
+    """A period of the calendar in UTC; weeks begin on Monday."""
+
+    DAY = "day"
+    WEEK = "week"
+    MONTH = "month"
 
 
 class Grant(Fact):
@@ -31,3 +47,44 @@ class Grant(Fact):
     """From the append on where it is missing."""
     expires_at: Time | None = None
     reason: Name | None = None
+    resets: Interval | None = None
+    """The whole amount is there again when the next period begins; nothing rolls over."""
+
+
+class Replay(Fact):
+    """A dead letter, decided again as the record that it was (I5, decision 012).
+
+    `customer_id` is the one that the original names, so that the replay reaches the partition where
+    that customer lives, wherever the original lay. The original's position and append time come
+    along: its entries are called as they would have been called then.
+    """
+
+    kind: Literal["replay"] = "replay"
+    letter_id: Name
+    """`entry_id` of the dead letter."""
+    generation: Annotated[int, Field(ge=1)]
+    """Of the topics, when the original was appended."""
+    topic: Name
+    """Inbound topic of the original, without prefix."""
+    partition: Annotated[int, Field(ge=0)]
+    offset: Offset
+    appended_at: TimeUs
+    record_key: (
+        Annotated[str, StringConstraints(max_length=(REPLAYED_KEY_BYTES_MAX + 2) // 3 * 4)] | None
+    ) = None
+    """Base64 of the original's key; decides nothing any more."""
+    record_value: Annotated[str, StringConstraints(max_length=(EVENT_BYTES_MAX + 2) // 3 * 4)]
+    """Base64 of the original's value."""
+
+
+class Discard(Fact):
+    """A dead letter that nobody means to replay: a fact for whoever reads the books, no more.
+
+    `customer_id` only says where the record lies: the letter's key where it can be one, else the
+    letter's id. No account comes of it.
+    """
+
+    kind: Literal["discard"] = "discard"
+    letter_id: Name
+    """`entry_id` of the dead letter."""
+    reason: Annotated[str, StringConstraints(min_length=1, max_length=REASON_CHARS_MAX)]

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from schemas.budget import Denomination
+from schemas.budget import Denomination, Interval
 from schemas.envelope import Amount, Count, Name, Part, Record
 from schemas.limits import PRIORITY_MAX
 
@@ -23,6 +23,7 @@ class PlanGrant(Part):
     amount: Amount
     priority: Annotated[int, Field(ge=0, le=PRIORITY_MAX)] = 0
     reason: Name = "default plan"
+    resets: Interval | None = None
 
 
 class Rules(Record):

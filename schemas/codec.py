@@ -6,6 +6,7 @@ a person is given. A record is checked in the order of `RejectCode`: size, JSON,
 """
 
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import Any, Final, TypeVar, cast
 
 import msgspec
@@ -15,8 +16,14 @@ from pydantic import BaseModel, ValidationError
 from schemas import budget, signal, structs, usage
 from schemas.envelope import SCHEMA_VERSION
 from schemas.errors import RejectCode, RejectError
-from schemas.limits import EVENT_BYTES_MAX, ID_BYTES_MAX, REASON_CHARS_MAX
-from schemas.structs import CatalogRecord, DeadLetter, LedgerEntry
+from schemas.limits import (
+    EVENT_BYTES_MAX,
+    ID_BYTES_MAX,
+    INTEGER_MAX,
+    REASON_CHARS_MAX,
+    REPLAY_BYTES_MAX,
+)
+from schemas.structs import BudgetRecord, CatalogRecord, DeadLetter, LedgerEntry
 
 T = TypeVar("T")
 
@@ -41,16 +48,18 @@ encode: Final[Callable[[Any], bytes]] = _encoder.encode
 time."""
 
 
-def _fact_decoder(struct: Any, model: type[BaseModel]) -> Callable[[bytes | None], Any]:
+def _fact_decoder(
+    struct: Any, model: type[BaseModel], bytes_max: int = EVENT_BYTES_MAX
+) -> Callable[[bytes | None], Any]:
     decode = msgspec.json.Decoder(struct).decode
     id_fields = tuple(name for name in _ID_FIELDS if name in model.model_fields)
 
     def decode_fact(value: bytes | None) -> Any:
         if value is None:
             raise RejectError(RejectCode.EMPTY, "the record has no value")
-        if len(value) > EVENT_BYTES_MAX:
+        if len(value) > bytes_max:
             raise RejectError(
-                RejectCode.OVERSIZED, f"{len(value)} bytes; a record may have {EVENT_BYTES_MAX}"
+                RejectCode.OVERSIZED, f"{len(value)} bytes; a record may have {bytes_max}"
             )
         try:
             fact = decode(value)
@@ -77,15 +86,36 @@ decode_signal: Final[Callable[[bytes | None], signal.Signal]] = _fact_decoder(
 )
 """A signal record. Raises RejectError."""
 
-decode_budget: Final[Callable[[bytes | None], budget.Grant]] = _fact_decoder(
-    structs.Grant, budget.Grant
-)
-"""A budget record. Raises RejectError."""
+
+class _Kinded(msgspec.Struct, gc=False):
+    kind: str = ""
+
+
+_kind_decoder: Final = msgspec.json.Decoder(_Kinded)
+_decode_grant: Final = _fact_decoder(structs.Grant, budget.Grant)
+BUDGET_DECODERS: Final = {
+    "replay": _fact_decoder(structs.Replay, budget.Replay, REPLAY_BYTES_MAX),
+    "discard": _fact_decoder(structs.Discard, budget.Discard),
+}
+"""How the records of `budgets` that are no grants are decoded, by `kind`."""
+
+
+def decode_budget(value: bytes | None) -> BudgetRecord:
+    """A budget record: by its `kind`, a grant where it names none. Raises RejectError."""
+    kind = ""
+    if value is not None and len(value) <= REPLAY_BYTES_MAX:
+        with suppress(ValueError, RecursionError):
+            kind = _kind_decoder.decode(value).kind
+    record: BudgetRecord = BUDGET_DECODERS.get(kind, _decode_grant)(value)
+    return record
+
 
 MODELS: Final[dict[type[Any], type[BaseModel]]] = {
     structs.Usage: usage.Usage,
     structs.Signal: signal.Signal,
     structs.Grant: budget.Grant,
+    structs.Replay: budget.Replay,
+    structs.Discard: budget.Discard,
 }
 """The public contract behind each inbound Struct."""
 
@@ -140,6 +170,25 @@ def decode_entry(value: bytes) -> LedgerEntry:
     """An entry of the ledger. Raises ValueError where Tollgate did not write it."""
     entry: LedgerEntry = _ledger_decoder.decode(value)
     return entry
+
+
+class _Versioned(msgspec.Struct, gc=False):
+    schema_version: Any = None
+
+
+_version_decoder: Final = msgspec.json.Decoder(_Versioned)
+
+
+def version_of(value: bytes | None) -> int | None:
+    """The `schema_version` that a record names, whether this release knows it or not; None where
+    its bytes name none that can be read."""
+    if value is None or len(value) > REPLAY_BYTES_MAX:
+        return None
+    try:
+        version = _version_decoder.decode(value).schema_version
+    except (ValueError, RecursionError):
+        return None
+    return version if type(version) is int and 0 <= version <= INTEGER_MAX else None
 
 
 def decode_dead_letter(value: bytes) -> DeadLetter:

@@ -3,11 +3,11 @@
 
 from typing import Annotated
 
-from pydantic import StringConstraints
+from pydantic import Field, StringConstraints
 
 from schemas.envelope import Name, Offset, Outbound, TimeUs
 from schemas.errors import RejectCode
-from schemas.limits import REASON_CHARS_MAX
+from schemas.limits import INTEGER_MAX, REASON_CHARS_MAX
 
 
 class DeadLetter(Outbound):
@@ -15,12 +15,14 @@ class DeadLetter(Outbound):
 
     `sequence` is dense per (generation, partition), apart from the ledger's. `position` of the
     original (topic, source_partition, source_offset, appended_at) is what a replay carries with it
-    (I5).
+    (I5). Headers are not kept: no decision reads them.
     """
 
     code: RejectCode
     reason: Annotated[str, StringConstraints(max_length=REASON_CHARS_MAX)]
     field: str = ""
+    record_version: Annotated[int, Field(ge=0, le=INTEGER_MAX)] | None = None
+    """`schema_version` of the original, null where its bytes say none that can be read."""
     topic: Name
     source_offset: Offset
     appended_at: TimeUs

@@ -134,3 +134,20 @@ class GrantEntry(SourcedEntry):
     effective_at: TimeUs
     expires_at: TimeUs | None = None
     reason: str = ""
+    resets: str = ""
+    """An Interval, empty for a grant that never resets."""
+
+
+class ResolutionEntry(SourcedEntry):
+    """What became of a dead letter. Touches no account.
+
+    After `replayed` stand the entries of the original, under the original's position.
+    """
+
+    kind: Literal["resolution"] = "resolution"
+    letter_id: Name
+    """`entry_id` of the dead letter."""
+    resolution: Literal["replayed", "duplicate", "discarded"]
+    """`duplicate`: the event had been accepted from another record by then."""
+    note: str = ""
+    """Why it was discarded, for a person."""

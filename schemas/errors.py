@@ -36,8 +36,8 @@ class RejectCode(StrEnum):
     TOO_MANY_GRANTS = "too_many_grants"
     """The customer has been given as many grants as the rules allow."""
     INTERNAL = "internal"
-    """A fault of our own while deciding the record. Stops the worker when it is not a single one
-    (K2)."""
+    """A fault of our own while decoding or deciding the record. Stops the worker where many
+    customers' records are hit (K2)."""
 
 
 class RejectError(ValueError):

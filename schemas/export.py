@@ -20,7 +20,7 @@ from schemas import attribution, budget, catalog, deadletter, entry, preflight, 
 FAMILIES: Final[dict[str, tuple[type[BaseModel], ...]]] = {
     "usage": (usage.Usage,),
     "signal": (signal.Signal,),
-    "budget": (budget.Grant,),
+    "budget": (budget.Grant, budget.Replay, budget.Discard),
     "preflight": (
         preflight.Lease,
         preflight.Preflight,
@@ -29,7 +29,13 @@ FAMILIES: Final[dict[str, tuple[type[BaseModel], ...]]] = {
         preflight.Tick,
     ),
     "catalog": (catalog.Rules, catalog.Generation, catalog.PriceBook),
-    "entry": (entry.CycleEntry, entry.UsageEntry, entry.SignalEntry, entry.GrantEntry),
+    "entry": (
+        entry.CycleEntry,
+        entry.UsageEntry,
+        entry.SignalEntry,
+        entry.GrantEntry,
+        entry.ResolutionEntry,
+    ),
     "attribution": (attribution.Attribution,),
     "deadletter": (deadletter.DeadLetter,),
 }

@@ -45,11 +45,21 @@ RECORD_BYTES_MAX = 1024 * 1024
 """The largest record that an inbound topic takes at all (the broker refuses more). Records between
 EVENT_BYTES_MAX and this are dead letters that still carry their bytes."""
 
+REPLAYED_KEY_BYTES_MAX = 1024
+"""The key of a dead letter that travels with its replay. It decides nothing; longer ones stay on
+the letter alone."""
+
+REPLAY_BYTES_MAX = 4 * EVENT_BYTES_MAX // 3 + 4 * REPLAYED_KEY_BYTES_MAX
+"""A replay on `budgets`: it holds EVENT_BYTES_MAX and a key in base64 (4/3), and ids of 128 bytes
+whose every byte is escaped."""
+
 OUTBOUND_RECORD_BYTES_MAX = 4 * 1024 * 1024
 """The largest record that Tollgate itself writes: a dead letter holds RECORD_BYTES_MAX in base64
 (4/3); an account with all the grants it may be given and a packed claims segment stay below."""
 
 if RECORD_BYTES_MAX * 4 // 3 + 64 * 1024 > OUTBOUND_RECORD_BYTES_MAX:
     raise AssertionError("a dead letter could not carry the largest inbound record")
+if REPLAY_BYTES_MAX > RECORD_BYTES_MAX:
+    raise AssertionError("the broker would refuse the replay of the largest event")
 if EVENT_BYTES_MAX > RECORD_BYTES_MAX:
     raise AssertionError("the broker would refuse what the schema accepts")

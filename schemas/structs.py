@@ -113,10 +113,18 @@ def struct_of(model: type[BaseModel]) -> type[Any]:
 
 if TYPE_CHECKING:
     from schemas.attribution import Attribution
-    from schemas.budget import Grant
+    from schemas.budget import Discard, Grant, Replay
     from schemas.catalog import Generation, ModelPrices, PlanGrant, PriceBook, PriceSpan, Rules
     from schemas.deadletter import DeadLetter
-    from schemas.entry import Burn, Consumed, CycleEntry, GrantEntry, SignalEntry, UsageEntry
+    from schemas.entry import (
+        Burn,
+        Consumed,
+        CycleEntry,
+        GrantEntry,
+        ResolutionEntry,
+        SignalEntry,
+        UsageEntry,
+    )
     from schemas.signal import Signal
     from schemas.usage import Tokens, Usage
 else:
@@ -125,6 +133,7 @@ else:
     Consumed = struct_of(entry.Consumed)
     CycleEntry = struct_of(entry.CycleEntry)
     DeadLetter = struct_of(deadletter.DeadLetter)
+    Discard = struct_of(budget.Discard)
     Generation = struct_of(catalog.Generation)
     Grant = struct_of(budget.Grant)
     GrantEntry = struct_of(entry.GrantEntry)
@@ -132,6 +141,8 @@ else:
     PlanGrant = struct_of(catalog.PlanGrant)
     PriceBook = struct_of(catalog.PriceBook)
     PriceSpan = struct_of(catalog.PriceSpan)
+    Replay = struct_of(budget.Replay)
+    ResolutionEntry = struct_of(entry.ResolutionEntry)
     Rules = struct_of(catalog.Rules)
     Signal = struct_of(signal.Signal)
     SignalEntry = struct_of(entry.SignalEntry)
@@ -139,22 +150,27 @@ else:
     Usage = struct_of(usage.Usage)
     UsageEntry = struct_of(entry.UsageEntry)
 
-LedgerEntry = CycleEntry | UsageEntry | SignalEntry | GrantEntry
+LedgerEntry = CycleEntry | UsageEntry | SignalEntry | GrantEntry | ResolutionEntry
 """Everything that stands in the ledger."""
 
 CatalogRecord = Rules | Generation | PriceBook
 """Everything that stands in the catalog."""
 
-InboundFact = Usage | Signal | Grant
+BudgetRecord = Grant | Replay | Discard
+"""Everything that stands in `budgets`."""
+
+InboundFact = Usage | Signal | BudgetRecord
 """Everything that a worker reads and decides."""
 
 __all__ = [
     "Attribution",
+    "BudgetRecord",
     "Burn",
     "CatalogRecord",
     "Consumed",
     "CycleEntry",
     "DeadLetter",
+    "Discard",
     "Generation",
     "Grant",
     "GrantEntry",
@@ -164,6 +180,8 @@ __all__ = [
     "PlanGrant",
     "PriceBook",
     "PriceSpan",
+    "Replay",
+    "ResolutionEntry",
     "Rules",
     "Signal",
     "SignalEntry",

@@ -1,15 +1,17 @@
 """What the core's surroundings promise; adapters implement it, agents, sink and reports use it.
 
 The worker: `Store`, `CycleLog`, `Catalog`, `Clock`. The sink: `OutboundLog`, `RowTarget`. Reports
-and migrations: `Warehouse`, `SchemaTarget`.
+and migrations: `Warehouse`, `SchemaTarget`. The audit: `Book`, `TableImage`, `AuditedRows`.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any, Protocol
 
 from streams.domain.context import Context
+from streams.domain.decoding import RESERVED_KEY
+from streams.domain.facts import SourceRecord
 
 
 class Table(StrEnum):
@@ -21,7 +23,7 @@ class Table(StrEnum):
     """Claim key (16 bytes) to packed claim. Its changelog holds whole segments."""
 
 
-PROGRESS_KEY = b"\x00progress"
+PROGRESS_KEY = RESERVED_KEY
 """The key of the partition's progress record among its accounts. Reserved: a record that names it
 as its customer is refused when it is decoded."""
 
@@ -212,4 +214,99 @@ class SchemaTarget(Warehouse, Protocol):
 
     def record(self, table: str, row: Mapping[str, Any], token: str) -> None:
         """Inserts one row into a table, once per token."""
+        ...
+
+
+# --- the audit ----------------------------------------------------------------------------------
+
+
+class Book(Protocol):
+    """One partition of one topic between two offsets, committed records only. Blocking."""
+
+    @property
+    def start(self) -> int:
+        """The first offset that is still kept."""
+        ...
+
+    @property
+    def end(self) -> int:
+        """The offset after the last committed record or marker when the audit began."""
+        ...
+
+    def batches(self, offset: int) -> Iterator[Sequence[SourceRecord]]:
+        """The records from an offset to the end, in order. May be asked for more than once.
+
+        Raises TransientError where the broker does not answer.
+        """
+        ...
+
+
+class TableImage(Protocol):
+    """What a partition's tables hold somewhere: a changelog folded, or a store on a disk."""
+
+    @property
+    def name(self) -> str:
+        """What it is, for a person."""
+        ...
+
+    def accounts(self) -> Mapping[bytes, bytes]:
+        """All accounts, and the progress under PROGRESS_KEY."""
+        ...
+
+    def claims(self) -> tuple[int | None, Iterator[tuple[bytes, bytes]]] | None:
+        """The offset of the last claims segment in here, None before the first, and all packed
+        claims by key. None where this image has no claims."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class RowSum:
+    """Rows in short: their number, the sums of what they bill, a sum over the digest of each that
+    no removed, doubled or altered row leaves as it was. Cost in pico, all currencies together."""
+
+    rows: int = 0
+    digest: int = 0
+    units: int = 0
+    cost_pico: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RowDifference:
+    """A row that is not as the log says: its sequence, how often it should be there in this form
+    less how often it is, and its columns as texts."""
+
+    sequence: int
+    surplus: int
+    columns: Mapping[str, str]
+
+
+class AuditedRows(Protocol):
+    """The tables that the sink fills, read and never written. Blocking."""
+
+    def marks(self) -> Mapping[tuple[str, int, int], int]:
+        """The largest sequence by table, generation and partition."""
+        ...
+
+    def sum_expected(self, table: str, values: Sequence[bytes]) -> RowSum:
+        """The sum of the rows that these records of the log make."""
+        ...
+
+    def sum_rows(
+        self, table: str, generation: int, partition: int, first: int, last: int, step: int
+    ) -> Mapping[int, RowSum]:
+        """The sums of the rows whose sequence is in [first, last], by sequence // step."""
+        ...
+
+    def compare(
+        self,
+        table: str,
+        generation: int,
+        partition: int,
+        first: int,
+        last: int,
+        values: Sequence[bytes],
+        limit: int,
+    ) -> Sequence[RowDifference]:
+        """Where the rows with a sequence in [first, last] are not those that `values` make, by
+        sequence, at most `limit`."""
         ...

@@ -8,6 +8,7 @@
 Everything goes through its bytes and the codec, as it would in a worker.
 """
 
+from base64 import b64encode
 from collections.abc import Iterable
 from typing import Any, Final, TypeVar
 
@@ -16,11 +17,14 @@ from schemas.envelope import SCHEMA_VERSION
 from schemas.structs import (
     Consumed,
     CycleEntry,
+    Discard,
     Grant,
     GrantEntry,
     InboundFact,
     LedgerEntry,
     PriceBook,
+    Replay,
+    ResolutionEntry,
     Signal,
     SignalEntry,
     Usage,
@@ -30,6 +34,7 @@ from schemas.times import MICROSECONDS, parse_time_us
 from schemas.topics import BUDGETS, SIGNALS, USAGE
 from streams.domain import facts
 from streams.domain.context import CatalogView, Context
+from streams.domain.decoding import decode_original
 from streams.domain.entries import Position
 from streams.domain.facts import Fact, Rejected, SourceRecord
 from streams.domain.pipeline import FOLD_ORDER, CycleResult, fold_cycle
@@ -43,7 +48,7 @@ SECOND_US: Final = MICROSECONDS
 HOUR_US: Final = 3600 * SECOND_US
 DAY_US: Final = 24 * HOUR_US
 
-E = TypeVar("E", UsageEntry, SignalEntry, GrantEntry, CycleEntry)
+E = TypeVar("E", UsageEntry, SignalEntry, GrantEntry, CycleEntry, ResolutionEntry)
 
 
 # --- bodies ------------------------------------------------------------------------------------
@@ -68,7 +73,26 @@ def grant(
 ) -> Grant:
     """A grant body."""
     fields = {"kind": "grant", "denomination": denomination, "amount": amount} | more
-    return codec.decode_budget(json_of(customer, event_id, fields))
+    body = codec.decode_budget(json_of(customer, event_id, fields))
+    assert isinstance(body, Grant)
+    return body
+
+
+def replay(original: SourceRecord, customer: str = "acme", partition: int = 0, **more: Any) -> Any:
+    """A replay body of the dead letter that this record of a partition became."""
+    letter_id = f"1-{original.topic}-{partition}-{original.offset}-0"
+    fields = {
+        "kind": "replay",
+        "source": "dead-letters",
+        "letter_id": letter_id,
+        "generation": 1,
+        "topic": original.topic,
+        "partition": partition,
+        "offset": original.offset,
+        "appended_at": original.appended_at_us,
+        "record_value": b64encode(original.value or b"").decode(),
+    }
+    return codec.decode_budget(json_of(customer, f"replay-{letter_id}", fields | more))
 
 
 def json_of(customer: str, event_id: str, fields: dict[str, Any]) -> bytes:
@@ -109,7 +133,12 @@ def fact_of(source: SourceRecord) -> Fact:
         return facts.usage_fact(source, codec.decode_usage(source.value))
     if source.topic == SIGNALS.name:
         return facts.signal_fact(source, codec.decode_signal(source.value))
-    return facts.grant_fact(source, codec.decode_budget(source.value))
+    body = codec.decode_budget(source.value)
+    if isinstance(body, Replay):
+        return facts.replay_fact(source, body, decode_original(body))
+    if isinstance(body, Discard):
+        return facts.discard_fact(source, body)
+    return facts.grant_fact(source, body)
 
 
 def _topic_of(body: InboundFact) -> str:

@@ -29,6 +29,7 @@ FOLDERS: Final = (
     "integration",
     "clients",
     "recovery",
+    "soak",
 )
 TESTS: Final = Path(__file__).parent
 

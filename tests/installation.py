@@ -14,7 +14,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -69,13 +69,20 @@ class Installation:
 
     def start_worker(self, state: str = "state", **more: Any) -> subprocess.Popen[bytes]:
         """A worker process with a state directory of this name; its log is beside it."""
+        return self.start(["streams", "worker"], state, **more)
+
+    def start(
+        self, command: Sequence[str], state: str = "state", **more: Any
+    ) -> subprocess.Popen[bytes]:
+        """The process of `python -m` with these words, with a state directory and a log of this
+        name."""
         settings = self.settings.model_copy(
             update={"state_dir": self.settings.home / state, **more}
         )
         self.settings.home.mkdir(exist_ok=True)
         with (self.settings.home / f"{state}.log").open("ab") as log:
             worker = subprocess.Popen(
-                [sys.executable, "-m", "streams", "worker"],
+                [sys.executable, "-m", *command],
                 env=os.environ | settings.environment(),
                 stdout=log,
                 stderr=subprocess.STDOUT,

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import clickhouse_connect
 from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError, OperationalError
+from clickhouse_connect.driver.external import ExternalData
 
 from streams.errors import FaultError, SetupError, TollgateError, TransientError
 from streams.ports import Answer
@@ -122,6 +123,17 @@ class ClickHouse:
         """Run a SELECT; see `ports.Warehouse`."""
         try:
             result = self._client.query(sql, parameters=dict(parameters or {}))
+        except ClickHouseError as error:
+            raise self._translated(error) from error
+        return Answer(tuple(result.column_names), result.result_rows)
+
+    def query_beside(
+        self, sql: str, parameters: Mapping[str, Any], name: str, structure: str, body: bytes
+    ) -> Answer:
+        """Run a SELECT that may also read `name`: JSON lines which exist for this query alone."""
+        beside = ExternalData(file_name=name, data=body, fmt="JSONEachRow", structure=structure)
+        try:
+            result = self._client.query(sql, parameters=dict(parameters), external_data=beside)
         except ClickHouseError as error:
             raise self._translated(error) from error
         return Answer(tuple(result.column_names), result.result_rows)

@@ -17,6 +17,7 @@ from typing import Any, Final
 
 from streams.adapters.clickhouse import ClickHouse
 from streams.errors import FaultError, SetupError
+from streams.limits import SINK_BATCH_BYTES_MAX, SINK_BATCH_ROWS_MAX
 from streams.ports import NO_ROWS
 
 BODY_SECONDS_MAX: Final = 30
@@ -31,6 +32,12 @@ CONCURRENT_CALLS_MAX: Final = 4
 """Calls to ClickHouse under way at once. Inserts into one table wait for each other on its disk
 anyway, and each holds its body in memory."""
 
+BLOCK_ROWS: Final = 1_048_449
+"""Rows at which ClickHouse ends a block of an insert and begins the next."""
+
+BLOCK_BYTES: Final = 256 * 1024 * 1024
+"""Bytes at which it does so."""
+
 INSERT_SETTINGS: Final[dict[str, Any]] = {
     # The default since 26.x is 1, which answers before the row is in the table.
     "async_insert": 0,
@@ -38,6 +45,11 @@ INSERT_SETTINGS: Final[dict[str, Any]] = {
     "max_threads": 1,
     "max_insert_threads": 1,
     "input_format_parallel_parsing": 0,
+    # The sizes at which a block is cut are the defaults of the server, but a profile may have
+    # smaller ones.
+    "max_insert_block_size": BLOCK_ROWS,
+    "min_insert_block_size_rows": BLOCK_ROWS,
+    "min_insert_block_size_bytes": BLOCK_BYTES,
     # A field that the table lacks, or a null where it has none, is a drift and not a default.
     "input_format_skip_unknown_fields": 0,
     "input_format_null_as_default": 0,
@@ -61,6 +73,9 @@ class TableShape:
     structure: str
     values: str
     replicated: bool
+    names: tuple[str, ...] = ()
+    made: str = ""
+    """`values`, each called by its column: what a SELECT compares with the table itself."""
 
 
 class ClickHouseRows:
@@ -101,6 +116,13 @@ class ClickHouseRows:
         return mark
 
     def _insert(self, table: str, generation: int, partition: int, mark: int, body: bytes) -> None:
+        rows = body.count(b"\n") + 1
+        if rows > SINK_BATCH_ROWS_MAX or (rows > 1 and len(body) > SINK_BATCH_BYTES_MAX):
+            raise FaultError(
+                f"an insert of {rows} rows and {len(body)} bytes into {table} could become several "
+                "blocks, of which a fault would leave the first ones",
+                action="Nothing was inserted. Report this: batches are cut far below it.",
+            )
         shape = self._shapes.get(table)
         if shape is None:
             shape = self._shapes[table] = describe(self._clickhouse, table)
@@ -171,6 +193,10 @@ def describe(clickhouse: ClickHouse, table: str) -> TableShape:
         structure=", ".join(structure for structure, _ in read),
         values=", ".join(value for _, value in read),
         replicated=replicated,
+        names=tuple(str(name) for name, _, _ in columns),
+        made=", ".join(
+            f"{value} AS `{name}`" for (name, _, _), (_, value) in zip(columns, read, strict=True)
+        ),
     )
 
 

@@ -13,7 +13,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
 
-from streams.errors import SetupError, TransientError
+from streams.errors import SetupError, TollgateError, TransientError
 from streams.ports import OutboundLog, OutboundRecord
 
 logger = logging.getLogger(__name__)
@@ -37,6 +37,12 @@ HINT_SECONDS_MAX: Final = 5.0
 """How long storing hints may take: the client would try for ever where the broker is gone, and
 neither a rebalance nor SIGTERM should wait for a hint."""
 
+REBALANCE_MS_MAX: Final = 10_000
+"""How long the group waits for a member to come back to it: giving partitions up takes moments,
+and storing hints HINT_SECONDS_MAX. The client's default is its poll interval, so that a member that
+left in the middle of a rebalance, and is waited for, would keep all others waiting for five
+minutes."""
+
 CANCEL_AGAIN_SECONDS: Final = 0.5
 """When a task that was cancelled and still runs is cancelled again. In Python 3.11
 `asyncio.wait_for`, which the client uses, swallows a cancellation that meets its result."""
@@ -45,6 +51,7 @@ PEEK_SECONDS_MAX: Final = 20.0
 """A fetch takes milliseconds; where nothing comes for this long, the broker is in trouble."""
 
 Serve = Callable[[OutboundLog], Awaitable[None]]
+Check = Callable[[], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,9 +170,11 @@ class LedgerSource:
         self._failed: asyncio.Future[None] | None = None
         self._ending = False
 
-    async def run(self, serve: Serve, stop: asyncio.Event) -> None:
+    async def run(self, serve: Serve, stop: asyncio.Event, check: Check | None = None) -> None:
         """Serve until `stop` is set, or until one partition's task raises, which is raised again.
 
+        `check` is awaited at every assignment before anything of it is served; what it raises is
+        raised as well.
         Raises SetupError where a topic is missing, TransientError where no broker answers.
         """
         options = self._options
@@ -177,6 +186,7 @@ class LedgerSource:
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             session_timeout_ms=options.session_timeout_ms,
+            rebalance_timeout_ms=REBALANCE_MS_MAX,
             heartbeat_interval_ms=options.session_timeout_ms // 3,
             fetch_max_wait_ms=FETCH_WAIT_MS,
             max_partition_fetch_bytes=FETCH_BYTES,
@@ -185,7 +195,7 @@ class LedgerSource:
             with _broker_troubles():
                 await self._consumer.start()
             await self._require_topics()
-            self._consumer.subscribe(list(options.topics), listener=_Listener(self, serve))
+            self._consumer.subscribe(list(options.topics), listener=_Listener(self, serve, check))
             await self._until_stopped(stop)
         finally:
             self._ending = True
@@ -261,10 +271,13 @@ class LedgerSource:
             logger.info("offsets not stored: %r", error)
 
     def _note_end(self, task: asyncio.Task[None]) -> None:
+        if not task.cancelled() and (error := task.exception()) is not None:
+            self.fail(error)
+
+    def fail(self, error: BaseException) -> None:
+        """Ends `run` with this error, unless another one came first."""
         assert self._failed is not None
-        if not task.cancelled() and task.exception() is not None and not self._failed.done():
-            error = task.exception()
-            assert error is not None
+        if not self._failed.done():
             self._failed.set_exception(error)
 
 
@@ -278,14 +291,21 @@ async def end_tasks(tasks: Sequence["asyncio.Task[None]"]) -> None:
 
 
 class _Listener(ConsumerRebalanceListener):  # type: ignore[misc]  # aiokafka has no types
-    def __init__(self, source: LedgerSource, serve: Serve) -> None:
+    def __init__(self, source: LedgerSource, serve: Serve, check: Check | None) -> None:
         self._source = source
         self._serve = serve
+        self._check = check
 
     async def on_partitions_revoked(self, revoked: Any) -> None:
         await self._source.hand_over(list(revoked))
 
     async def on_partitions_assigned(self, assigned: Any) -> None:
+        if self._check is not None and assigned:
+            try:
+                await self._check()
+            except TollgateError as error:
+                self._source.fail(error)
+                return
         self._source.take_over(list(assigned), self._serve)
 
 

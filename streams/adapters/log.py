@@ -16,6 +16,8 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from schemas.limits import OUTBOUND_RECORD_BYTES_MAX
+from schemas.topics import ACCOUNTS_CHANGELOG, CLAIMS_CHANGELOG, DEAD_LETTERS, LEDGER
+from streams.adapters.orphans import close_orphans
 from streams.errors import FaultError
 from streams.limits import TRANSACTION_TIMEOUT_MS
 from streams.ports import Appends
@@ -23,6 +25,9 @@ from streams.ports import Appends
 BATCH_BYTES_MAX: Final = 512 * 1024
 """A produce batch. Well below the topics' limit of a batch, large enough that a cycle is a few of
 them."""
+
+WRITTEN: Final = (LEDGER, DEAD_LETTERS, ACCOUNTS_CHANGELOG, CLAIMS_CHANGELOG)
+"""The topics that the transactions of cycles write."""
 
 RELEASE_SECONDS_MAX: Final = 5.0
 """How long a producer may take to stop. Fencing does not need it: the next owner takes the id
@@ -43,10 +48,13 @@ class KafkaCycleLog:
         stopped.
 
         `start()` returns when the previous holder's open transaction is resolved, so offsets and
-        high watermarks read afterwards are final.
+        high watermarks read afterwards are final. What the broker forgot to end is ended here
+        (`orphans`).
         """
         await self.release()
         await asyncio.gather(*(self._start(partition) for partition in partitions))
+        topics = [topic.full_name(self._prefix) for topic in WRITTEN]
+        await close_orphans(self._bootstrap, self._producers, topics)
 
     async def _start(self, partition: int) -> None:
         producer = AIOKafkaProducer(

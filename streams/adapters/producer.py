@@ -5,8 +5,10 @@ from collections.abc import Iterable
 from typing import Final
 
 from aiokafka import AIOKafkaProducer
+from aiokafka.errors import KafkaError
 
 from schemas.limits import RECORD_BYTES_MAX
+from streams.errors import TransientError
 
 BATCH_BYTES_MAX: Final = 256 * 1024
 """A produce batch: large enough for speed, well below what a topic takes at once."""
@@ -57,3 +59,23 @@ class FactProducer:
             await asyncio.wait(set(self._pending))
         if self._failed is not None:
             raise self._failed
+
+
+async def append_facts(
+    bootstrap: str, prefix: str, topic: str, records: Iterable[tuple[int, bytes, bytes]]
+) -> None:
+    """Appends (partition, key, value) records to a logical topic, acknowledged by all replicas.
+
+    Raises TransientError where the broker did not acknowledge all of them: some may be in the log.
+    """
+    try:
+        async with FactProducer(bootstrap, prefix) as producer:
+            for partition, key, value in records:
+                await producer.send(topic, partition, [(key, value)])
+            await producer.flush()
+    except KafkaError as error:
+        raise TransientError(
+            f"Kafka did not acknowledge every record: {type(error).__name__}",
+            action="Read the log of the broker, then give the command again: what is in the log "
+            "already is recognised and counts once.",
+        ) from error

@@ -2,70 +2,70 @@
 
 Faust keeps its part (which partitions are open, the changelog offset each is at, recovery); this
 store adds batch reads, batch writes together with the offset, and the unpacking of claims segments.
-One RocksDB database per table and partition.
+One RocksDB database per table and partition: `databases`.
 """
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Any, Final, cast
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, cast
 
 import faust
 import rocksdict
-from faust.stores.rocksdb import RocksDBOptions
 from faust.stores.rocksdb import Store as RocksDBStore
 from faust.types import TP
 
+from streams.adapters.databases import Database, is_locked
 from streams.domain.identity import split_segment
 from streams.ports import Changes, Table
-
-BLOCK_CACHE_BYTES: Final = 16 * 1024 * 1024
-"""Per database; with 2 tables and 8 partitions 256 MiB at the most, of which claims touch little,
-because their bloom filters answer for new ids."""
-
-WRITE_BUFFER_BYTES: Final = 8 * 1024 * 1024
-"""Per database: what a few cycles write; small, because there are sixteen databases."""
-
-BLOOM_BITS_PER_KEY: Final = 10
-"""One false positive in a hundred: a new id then costs one read of a block."""
-
-OPEN_FILES_MAX: Final = 64
-"""Per database, so that sixteen stay far below a usual limit of 1,024 descriptors."""
 
 Row = tuple[bytes, bytes | None]
 
 
-class BatchOptions(RocksDBOptions):
-    """RocksDB options for point reads of mostly absent keys, and batches of puts."""
-
-    def as_options(self) -> rocksdict.Options:
-        """Options of one database."""
-        options = rocksdict.Options(raw_mode=True)
-        options.create_if_missing(True)
-        options.set_max_open_files(OPEN_FILES_MAX)
-        options.set_write_buffer_size(WRITE_BUFFER_BYTES)
-        options.set_max_write_buffer_number(2)
-        blocks = rocksdict.BlockBasedOptions()
-        blocks.set_bloom_filter(BLOOM_BITS_PER_KEY, block_based=False)
-        blocks.set_block_cache(rocksdict.Cache(BLOCK_CACHE_BYTES))
-        blocks.set_cache_index_and_filter_blocks(True)
-        options.set_block_based_table_factory(blocks)
-        return options
-
-
 class BatchStore(RocksDBStore):
-    """A Faust table store with batches. `expand` turns changelog records into rows."""
+    """A Faust table store with batches. `expand` turns changelog records into rows.
+
+    `changelog_id` is the broker's id of the changelog, where somebody has set it: a database that
+    another topic filled is not opened.
+    """
 
     expand: Callable[[Iterable[Row]], list[Row]]
 
     def __init__(self, url: Any, app: Any, table: Any, **kwargs: Any) -> None:
         super().__init__(url, app, table, driver="rocksdict", **kwargs)
-        self.rocksdb_options = BatchOptions(use_rocksdict=True)
+        self.changelog_id: str | None = None
         self.expand = expand_segments if table.name == Table.CLAIMS else list
+
+    def database(self, partition: int) -> Database:
+        """The database of a partition: where it is and what it must be."""
+        path = Path(self.partition_path(partition))
+        return Database(path, self.table.name == Table.CLAIMS, self.changelog_id)
+
+    def _open_for_partition(self, partition: int) -> Any:
+        try:
+            return self.database(partition).open(self.offset_key)
+        except Exception as error:
+            # Faust waits for a lock. Anything else it would only log, and own the partition
+            # without a table.
+            if not is_locked(error) and (halt := getattr(self.app, "halt", None)) is not None:
+                halt(error)
+            raise
+
+    def set_aside(self, partition: int, reason: str) -> None:
+        """Gives up what a partition holds: the next access finds an empty database."""
+        opened = self._dbs.pop(partition, None)
+        if opened is not None:
+            opened.close()
+        self.database(partition).set_aside(reason)
 
     def read(self, partition: int, keys: Sequence[bytes]) -> list[bytes | None]:
         """The values of these keys, in their order."""
         if not keys:
             return []
-        values: list[bytes | None] = self._db_for_partition(partition).get(list(keys))
+        database = self._db_for_partition(partition)
+        try:
+            values: list[bytes | None] = database.get(list(keys))
+        except Exception as error:
+            raise self.database(partition).fault(error) from error
         return values
 
     def write(self, partition: int, rows: Iterable[Row], changelog_offset: int) -> None:
@@ -77,7 +77,11 @@ class BatchStore(RocksDBStore):
             else:
                 batch.put(key, value)
         batch.put(self.offset_key, b"%d" % changelog_offset)
-        self._db_for_partition(partition).write(batch)
+        database = self._db_for_partition(partition)
+        try:
+            database.write(batch)
+        except Exception as error:
+            raise self.database(partition).fault(error) from error
 
     def apply_changelog(self, partition: int, records: Sequence[Any]) -> None:
         """A run of changelog records, whole, as recovery reads them."""
@@ -114,6 +118,12 @@ class FaustStore:
     def write(self, table: Table, partition: int, changes: Changes) -> None:
         """All rows and the changelog offset, atomically."""
         self._store(table).write(partition, changes.rows, changes.changelog_offset)
+
+    def identify(self, changelog_ids: Mapping[Table, str | None]) -> None:
+        """Says which topic, by the broker's id, fills each table; for databases opened from now
+        on."""
+        for table, changelog_id in changelog_ids.items():
+            self._store(table).changelog_id = changelog_id
 
     def _store(self, table: Table) -> BatchStore:
         return cast(BatchStore, self._tables[table].data)

@@ -12,28 +12,20 @@ The steps, in the only order in which a crash between any two of them loses and 
   7. store     the same changes to the local tables
 """
 
-from base64 import b64encode
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from schemas import codec
-from schemas.envelope import SCHEMA_VERSION
-from schemas.structs import Consumed, CycleEntry, DeadLetter
-from schemas.topics import (
-    ACCOUNTS_CHANGELOG,
-    CLAIMS_CHANGELOG,
-    DEAD_LETTERS,
-    LEDGER,
-)
-from streams.agents.decoding import decode_records
-from streams.domain.budget import Account
+from schemas.structs import Consumed, CycleEntry
+from schemas.topics import ACCOUNTS_CHANGELOG, CLAIMS_CHANGELOG
+from streams.agents.refusals import RefusalShare
+from streams.domain.appends import cycle_appends, decode_account, decode_progress
 from streams.domain.context import Context
-from streams.domain.facts import Fact, Rejected, SourceRecord
-from streams.domain.identity import pack_claim, pack_segment, unpack_claim
+from streams.domain.decoding import decode_records
+from streams.domain.facts import Fact, Rejected, SourceRecord, claim_keys
+from streams.domain.identity import pack_claim, unpack_claim
 from streams.domain.invariants import check_cycle
-from streams.domain.ledger import entry_id
-from streams.domain.pipeline import FOLD_ORDER, CycleResult, fold_cycle
+from streams.domain.pipeline import FOLD_ORDER, fold_cycle
 from streams.domain.state import PartitionState, Progress
 from streams.errors import FaultError, SetupError
 from streams.ports import PROGRESS_KEY, Appends, Catalog, Changes, Clock, CycleLog, Store, Table
@@ -41,9 +33,6 @@ from streams.ports import PROGRESS_KEY, Appends, Catalog, Changes, Clock, CycleL
 CLOCK_SKEW_US_MAX: Final = 600 * 1_000_000
 """How far an append time may lie ahead of this machine's clock before the partition stops (D5): ten
 minutes are no drift, they are a clock set wrong, and domain time would never come back from it."""
-
-_encode_account, _decode_account = codec.state_codec(Account)
-_encode_progress, _decode_progress = codec.state_codec(Progress)
 
 
 @dataclass(slots=True)
@@ -86,6 +75,7 @@ class PartitionCycle:
         self._clock = clock
         self._catalog = catalog
         self._decided_with: int | None = None
+        self._refusals = RefusalShare(partition)
 
     async def run(self, slices: Sequence[TopicSlice]) -> CycleOutcome:
         """One cycle over these slices, which are in FOLD_ORDER and begin where the last cycle
@@ -102,7 +92,6 @@ class PartitionCycle:
         self._check_progress(state.progress, context, slices)
         began_anew = context.generation > state.progress.generation
         first_sequence = 0 if began_anew else state.progress.next_sequence
-        dead_letters_before = 0 if began_anew else state.progress.next_dead_letter
         consumed = [
             Consumed(topic=s.topic, from_offset=s.from_offset, to_offset=s.to_offset)
             for s in slices
@@ -110,7 +99,8 @@ class PartitionCycle:
         domain_time_us = self._domain_time(state.progress, slices)
         result = fold_cycle(state, self._partition, consumed, facts, context, domain_time_us)
         check_cycle(result, first_sequence, len(facts))
-        appends = self._appends(state, result, dead_letters_before)
+        self._refusals.check(facts, result.rejected)
+        appends = [Appends(topic, rows) for topic, rows in cycle_appends(state, result).items()]
         last = await self._log.commit(
             self._partition, appends, {piece.topic: piece.to_offset for piece in slices}
         )
@@ -123,7 +113,7 @@ class PartitionCycle:
     def _load(self, facts: Sequence[Fact | Rejected]) -> PartitionState:
         found = [fact for fact in facts if not isinstance(fact, Rejected)]
         customers = list(dict.fromkeys(fact.body.customer_id for fact in found))
-        keys = list(dict.fromkeys(fact.claim_key for fact in found))
+        keys = list(dict.fromkeys(key for fact in found for key in claim_keys(fact)))
         progress, *accounts = self._store.read(
             Table.ACCOUNTS,
             self._partition,
@@ -131,9 +121,9 @@ class PartitionCycle:
         )
         claims = self._store.read(Table.CLAIMS, self._partition, keys)
         return PartitionState(
-            Progress() if progress is None else _decode_progress(progress),
+            Progress() if progress is None else decode_progress(progress),
             {
-                customer: _decode_account(row)
+                customer: decode_account(row)
                 for customer, row in zip(customers, accounts, strict=True)
                 if row is not None
             },
@@ -183,33 +173,6 @@ class PartitionCycle:
             )
         return max(progress.domain_time_us, latest)
 
-    def _appends(
-        self, state: PartitionState, result: CycleResult, dead_letters_before: int
-    ) -> list[Appends]:
-        encode = codec.encode
-        ledger = Appends(LEDGER.name)
-        for entry in result.entries:
-            key = None if isinstance(entry, CycleEntry) else entry.customer_id.encode()
-            ledger.records.append((key, encode(entry)))
-        letters = Appends(DEAD_LETTERS.name)
-        own = result.entries[0]
-        for sequence, rejected in enumerate(result.rejected, dead_letters_before):
-            letter = _dead_letter(rejected, own, sequence)
-            letters.records.append((rejected.record.key, encode(letter)))
-        accounts = Appends(
-            ACCOUNTS_CHANGELOG.name,
-            [
-                (customer.encode(), _encode_account(state.accounts[customer]))
-                for customer in sorted(state.touched)
-            ],
-        )
-        accounts.records.append((PROGRESS_KEY, _encode_progress(state.progress)))
-        claims = Appends(CLAIMS_CHANGELOG.name)
-        if state.new_claims:
-            key = b"%d-%d" % (own.generation, own.cycle)
-            claims.records.append((key, pack_segment(state.new_claims)))
-        return [ledger, letters, accounts, claims]
-
     def _write(
         self, state: PartitionState, appends: Sequence[Appends], last: dict[str, int]
     ) -> None:
@@ -226,29 +189,7 @@ class PartitionCycle:
 def read_progress(store: Store, partition: int) -> Progress:
     """How far the tables of a partition are: what its last committed cycle wrote."""
     (row,) = store.read(Table.ACCOUNTS, partition, [PROGRESS_KEY])
-    return Progress() if row is None else _decode_progress(row)
-
-
-def _dead_letter(rejected: Rejected, own: object, sequence: int) -> DeadLetter:
-    assert isinstance(own, CycleEntry)
-    record = rejected.record
-    return DeadLetter(
-        schema_version=SCHEMA_VERSION,
-        entry_id=entry_id(own.generation, record.topic, own.partition, record.offset, 0),
-        generation=own.generation,
-        partition=own.partition,
-        sequence=sequence,
-        cycle=own.cycle,
-        decided_at=own.decided_at,
-        code=rejected.code,
-        reason=rejected.reason,
-        field=rejected.field,
-        topic=record.topic,
-        source_offset=record.offset,
-        appended_at=record.appended_at_us,
-        record_key=None if record.key is None else b64encode(record.key).decode(),
-        record_value=None if record.value is None else b64encode(record.value).decode(),
-    )
+    return Progress() if row is None else decode_progress(row)
 
 
 __all__ = ["FOLD_ORDER", "CycleOutcome", "PartitionCycle", "TopicSlice", "read_progress"]

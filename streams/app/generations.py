@@ -87,6 +87,19 @@ def _current(catalog: CatalogView) -> Generation:
     return catalog.generation
 
 
+async def recorded_generation(settings: Settings) -> Generation:
+    """The generation that the catalog says now; for processes that do not follow it.
+
+    Raises SetupError where it holds none.
+    """
+    view = await read_catalog(kafka_bootstrap(settings), settings.topic_prefix)
+    if view.generation is None:
+        raise SetupError(
+            "the catalog holds no generation of the topics", action="Run `tollgate topics create`."
+        )
+    return view.generation
+
+
 async def begin_generation(settings: Settings, reason: str) -> Generation:
     """Creates topics that are missing and records the topics as they are now as the next
     generation.

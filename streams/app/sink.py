@@ -10,11 +10,13 @@ from streams.adapters.clickhouse import ClickHouse
 from streams.adapters.clickhouse_rows import ClickHouseRows
 from streams.adapters.ledger_source import LedgerSource, SourceOptions
 from streams.app.addresses import kafka_bootstrap, sink_group
+from streams.app.generations import check_topics, recorded_generation
 from streams.app.warehouse import clickhouse
+from streams.errors import TransientError
 from streams.ports import OutboundLog
 from streams.settings import Settings
 from streams.sink.loop import Inserted, PartitionSink
-from streams.sink.patience import Patience
+from streams.sink.patience import DEADLINE_SECONDS, Patience
 from streams.sink.rows import BatchLimits
 
 SAY_EVERY_SECONDS: Final = 5.0
@@ -51,19 +53,29 @@ async def _serve(settings: Settings, target: ClickHouse, say: Callable[[str], No
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    generation = await recorded_generation(settings)
+    await check_topics(settings, generation)
     source = LedgerSource(source_options(settings, kafka_bootstrap(settings)))
     rows = ClickHouseRows(target)
     limits = BatchLimits(settings.sink_batch_rows_max, settings.sink_batch_bytes_max)
     progress = Progress(loop.time, source, say)
 
+    def tell(error: TransientError) -> None:
+        say(f"sink: {error.message}; trying again for up to {DEADLINE_SECONDS:.0f} s")
+
     async def serve(log: OutboundLog) -> None:
-        patience = Patience(loop.time, asyncio.sleep)
+        patience = Patience(loop.time, asyncio.sleep, tell=tell)
         await PartitionSink(log, rows, limits, patience, progress.add).run()
+
+    async def check() -> None:
+        # A broker that restarts makes a rebalance, and may not answer in the middle of it.
+        patience = Patience(loop.time, asyncio.sleep, tell=tell)
+        await patience.insist(lambda: check_topics(settings, generation))
 
     say(f"sink: into {target.address.url}, database {target.address.database}")
     talking = asyncio.ensure_future(progress.talk())
     try:
-        await source.run(serve, stop)
+        await source.run(serve, stop, check)
     finally:
         talking.cancel()
     say(f"sink: stopped after {progress.rows} rows")

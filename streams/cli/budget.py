@@ -51,6 +51,7 @@ def budget_dict(report: BudgetReport) -> dict[str, Any]:
             "reason": item.reason,
             "effective_at": format_time(item.effective_at_us),
             "expires_at": None if item.expires_at_us is None else format_time(item.expires_at_us),
+            "resets": item.resets or None,
             "granted": _text(item.denomination, item.granted),
             "burnt": _text(item.denomination, item.burnt),
             "left": _text(item.denomination, item.left),

@@ -29,8 +29,9 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "sink": ("streams.cli.sink:sink", "Run a sink: ledger to ClickHouse."),
     "invoice": ("streams.cli.invoice:invoice", "Print the invoice of a customer."),
     "budget": ("streams.cli.budget:budget", "Print what a customer has left."),
+    "audit": ("streams.cli.audit:audit", "Decide everything again and compare."),
     "sql": ("streams.cli.sql:sql", "Run a query in ClickHouse."),
-    "dead-letters": ("streams.cli.dead_letters:dead_letters", "List what was not accepted."),
+    "dead-letters": ("streams.cli.dead_letters:dead_letters", "List and replay what was refused."),
 }
 """Name to where the command is and its line in the overview, in the order of the overview."""
 
@@ -100,7 +101,8 @@ def tollgate() -> None:
     """Bill AI agents from one replayable log.
 
     Data goes to stdout, messages and progress to stderr. Exit codes: 0 done, 1 failed or
-    a check found a difference, 2 wrong usage, settings or setup, 130 interrupted.
+    a check found a difference, 2 wrong usage, settings or setup, 3 cannot be told,
+    130 interrupted.
     """
 
 

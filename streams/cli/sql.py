@@ -28,7 +28,7 @@ def sql(settings: Settings, query: str, layout: Literal["table", "csv", "json"])
     """Run QUERY in ClickHouse and print its rows.
 
     Statements that change anything are refused. Tables: ledger, dead_letters, migrations; views:
-    usage, grants, monthly_usage. `DESCRIBE ledger` explains the columns.
+    usage, grants, monthly_usage, letters. `DESCRIBE ledger` explains the columns.
     """
     query = query.strip().rstrip(";")
     with closing(clickhouse(settings, analyst=True)) as warehouse:

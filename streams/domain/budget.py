@@ -5,16 +5,25 @@ from dataclasses import dataclass, field
 from schemas.budget import Denomination
 from schemas.money import format_amount, parse_signed_amount
 from schemas.structs import Burn, GrantEntry, UsageEntry
-from streams.domain.grants import OpenGrant, insert_grant, open_at, unexpired
+from streams.domain.grants import (
+    OpenGrant,
+    Renewal,
+    insert_grant,
+    left_at,
+    open_at,
+    renew,
+    unexpired,
+)
+from streams.domain.periods import period_start
 
 
 @dataclass(slots=True)
 class Account:
     """The budget table's row of one customer.
 
-    `grants` stand in burn order and only while something is left of them. The used totals run over
-    everything ever accepted, covered or not; `used_pico_usd` is what was charged in dollars,
-    `used_other` what cost in other currencies, by ISO code, in pico.
+    `grants` stand in burn order, while something is left of them or will be again. The used totals
+    run over everything ever accepted, covered or not; `used_pico_usd` is what was charged in
+    dollars, `used_other` what cost in other currencies, by ISO code, in pico.
     """
 
     customer_id: str
@@ -34,7 +43,7 @@ class Account:
 def available(account: Account, denomination: Denomination, now_us: int) -> int:
     """What the open grants of a denomination still cover at a domain time."""
     return sum(
-        grant.remaining
+        left_at(grant, now_us)
         for grant in account.grants
         if grant.denomination == denomination and open_at(grant, now_us)
     )
@@ -47,13 +56,17 @@ def balance_text(denomination: str, amount: int) -> str:
 
 def open_grant(entry: GrantEntry) -> OpenGrant:
     """The grant that an entry opens, nothing of it used yet."""
+    amount, renewal = _balance(entry.denomination, entry.amount), None
+    if entry.resets:
+        renewal = Renewal(entry.resets, amount, period_start(entry.resets, entry.effective_at))
     return OpenGrant(
         entry.entry_id,
         entry.denomination.value,
-        _balance(entry.denomination, entry.amount),
+        amount,
         entry.priority,
         entry.effective_at,
         entry.expires_at,
+        renewal,
     )
 
 
@@ -89,16 +102,17 @@ def spend(account: Account, entry: UsageEntry) -> None:
         other = account.used_other
         other[entry.currency] = other.get(entry.currency, 0) + cost
     for burn in entry.burns:
-        _take(account, burn)
+        _take(account, burn, entry.decided_at)
 
 
-def _take(account: Account, burn: Burn) -> None:
+def _take(account: Account, burn: Burn, now_us: int) -> None:
     for place, grant in enumerate(account.grants):
         if grant.grant_id == burn.grant_id and grant.denomination == burn.denomination:
+            renew(grant, now_us)
             grant.remaining -= _balance(burn.denomination, burn.amount)
             if grant.remaining < 0:
                 raise AssertionError(f"grant {grant.grant_id!r} was burnt beyond its amount")
-            if grant.remaining == 0:
+            if grant.remaining == 0 and grant.renewal is None:
                 del account.grants[place]
             return
     raise AssertionError(f"entry burns grant {burn.grant_id!r}, which is not open")

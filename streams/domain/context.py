@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 from typing import Final
 
-from schemas.budget import Denomination
+from schemas.budget import Denomination, Interval
 from schemas.money import parse_amount
 from schemas.structs import CatalogRecord, Generation, PriceBook, Rules
 from schemas.times import MICROSECONDS
+from schemas.topics import CLAIMS_MARGIN_DAYS, CLAIMS_RETENTION_DAYS
 from streams.domain.facts import parse_balance
 from streams.domain.prices import DAY_SECONDS, EMPTY_BOOK, PriceIndex, index_prices
 
@@ -23,6 +24,7 @@ class PlannedGrant:
     amount: int
     priority: int
     reason: str
+    resets: Interval | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +157,13 @@ def _check_rules(rules: Rules) -> None:
             f"rules {rules.id}@{rules.version}: lateness + future limit exceed the claims' "
             "horizon; lengthen horizon_days or shorten lateness_days"
         )
+    # I6: what is dropped physically must be what no longer holds.
+    if rules.horizon_days + CLAIMS_MARGIN_DAYS > CLAIMS_RETENTION_DAYS:
+        raise ValueError(
+            f"rules {rules.id}@{rules.version}: horizon_days is {rules.horizon_days}, claims are "
+            f"kept for {CLAIMS_RETENTION_DAYS} days, {CLAIMS_MARGIN_DAYS} of them as margin; "
+            "shorten horizon_days"
+        )
 
 
 def _plan(rules: Rules) -> tuple[PlannedGrant, ...]:
@@ -164,6 +173,7 @@ def _plan(rules: Rules) -> tuple[PlannedGrant, ...]:
             parse_balance("amount", grant.amount, grant.denomination),
             grant.priority,
             grant.reason,
+            grant.resets,
         )
         for grant in rules.default_plan
     )

@@ -2,15 +2,24 @@
 it burnt."""
 
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 from schemas.budget import Denomination
 from schemas.envelope import SCHEMA_VERSION
 from schemas.money import format_amount
-from schemas.structs import Burn, GrantEntry, SignalEntry, UsageEntry
+from schemas.structs import Burn, GrantEntry, ResolutionEntry, SignalEntry, UsageEntry
 from streams.domain.budget import Account, balance_text, open_grant
 from streams.domain.context import Context
-from streams.domain.facts import Fact, GrantFact, SignalFact, UsageFact
+from streams.domain.facts import (
+    DiscardFact,
+    EventFact,
+    Fact,
+    GrantFact,
+    Origin,
+    ReplayFact,
+    SignalFact,
+    UsageFact,
+)
 from streams.domain.grants import OpenGrant, burn_order, plan_burn
 from streams.domain.ledger import entry_id
 from streams.domain.rating import UNPRICED, Rating, rate, total_tokens
@@ -21,16 +30,18 @@ FOREIGN_CURRENCY: Final = "currency_without_balance"
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """What all entries of a cycle carry."""
+    """What all entries of a cycle carry. `origin` is where the record of a replayed fact lay, None
+    for what the cycle itself took."""
 
     generation: int
     partition: int
     cycle: int
     decided_at_us: int
+    origin: Origin | None = None
 
 
 def first_sight_grants(
-    fact: Fact, context: Context, position: Position, sequence: int
+    fact: EventFact, context: Context, position: Position, sequence: int
 ) -> list[GrantEntry]:
     """The default plan's grants, for the first accepted fact of a customer. `sequence` is the
     first's."""
@@ -42,6 +53,7 @@ def first_sight_grants(
             priority=grant.priority,
             effective_at=position.decided_at_us,
             reason=grant.reason,
+            resets="" if grant.resets is None else grant.resets.value,
         )
         for index, grant in enumerate(context.plan)
     ]
@@ -133,6 +145,22 @@ def grant_entry(fact: GrantFact, position: Position, sequence: int) -> GrantEntr
         effective_at=position.decided_at_us if effective is None else effective,
         expires_at=fact.expires_at_us,
         reason=body.reason or "",
+        resets="" if body.resets is None else body.resets.value,
+    )
+
+
+def resolution_entry(
+    fact: ReplayFact | DiscardFact,
+    resolution: Literal["replayed", "duplicate", "discarded"],
+    position: Position,
+    sequence: int,
+) -> ResolutionEntry:
+    """What became of a dead letter."""
+    return ResolutionEntry(
+        **_sourced(fact, position, sequence),
+        letter_id=fact.body.letter_id,
+        resolution=resolution,
+        note=fact.body.reason if isinstance(fact, DiscardFact) else "",
     )
 
 
@@ -143,10 +171,11 @@ def _sourced(fact: Fact, position: Position, sequence: int, index: int = 0) -> d
     depend on which fact of a customer was folded first.
     """
     body, record = fact.body, fact.record
+    origin = position.origin or Origin(position.generation, position.partition)
     return {
         "schema_version": SCHEMA_VERSION,
         "entry_id": entry_id(
-            position.generation, record.topic, position.partition, record.offset, index
+            origin.generation, record.topic, origin.partition, record.offset, index
         ),
         "generation": position.generation,
         "partition": position.partition,

@@ -6,14 +6,16 @@ which order, defaults left out, so that a field added by a later schema version 
 older hashes.
 """
 
+import binascii
 import hashlib
 from dataclasses import dataclass
 from typing import Final
 
 from schemas.budget import Denomination
 from schemas.errors import RejectCode, RejectError
+from schemas.limits import REASON_CHARS_MAX
 from schemas.money import PICO, parse_amount
-from schemas.structs import Grant, Signal, Tokens, Usage
+from schemas.structs import Discard, Grant, Replay, Signal, Tokens, Usage
 from schemas.times import parse_time_us
 
 HASH_BYTES: Final = 16
@@ -81,7 +83,51 @@ class GrantFact:
     expires_at_us: int | None
 
 
-Fact = UsageFact | SignalFact | GrantFact
+EventFact = UsageFact | SignalFact | GrantFact
+"""What somebody says about a customer; the other facts are about records."""
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where a replayed record lay: its entries are called by this position (decision 012)."""
+
+    generation: int
+    partition: int
+
+
+@dataclass(slots=True)
+class ReplayFact:
+    """A dead letter, to be decided again. `inner` is the original with its own record, or why the
+    present code still refuses its bytes."""
+
+    record: SourceRecord
+    body: Replay
+    claim_key: bytes
+    body_hash: bytes
+    occurred_at_us: int
+    origin: Origin
+    inner: EventFact | Rejected
+
+
+@dataclass(slots=True)
+class DiscardFact:
+    """A dead letter that will not be replayed."""
+
+    record: SourceRecord
+    body: Discard
+    claim_key: bytes
+    body_hash: bytes
+    occurred_at_us: int
+
+
+Fact = EventFact | ReplayFact | DiscardFact
+
+
+def claim_keys(fact: Fact) -> tuple[bytes, ...]:
+    """The keys of all claims that deciding this fact looks at."""
+    if isinstance(fact, ReplayFact) and not isinstance(fact.inner, Rejected):
+        return (fact.claim_key, fact.inner.claim_key)
+    return (fact.claim_key,)
 
 
 def claim_key(topic: str, customer_id: str, source: str, event_id: str) -> bytes:
@@ -114,6 +160,13 @@ def _amount(field: str, text: str) -> int:
         return parse_amount(text)
     except ValueError as fault:
         raise RejectError(RejectCode.INVALID_FIELD, f"{field}: {fault}", field) from None
+
+
+def _bytes(field: str, text: str) -> bytes:
+    try:
+        return binascii.a2b_base64(text, strict_mode=True)
+    except (ValueError, binascii.Error):
+        raise RejectError(RejectCode.INVALID_FIELD, f"{field}: not base64", field) from None
 
 
 def usage_fact(record: SourceRecord, body: Usage) -> UsageFact:
@@ -189,6 +242,8 @@ def grant_fact(record: SourceRecord, body: Grant) -> GrantFact:
         )
     content: list[object] = ["grant", occurred, body.denomination.value, amount, body.priority]
     content += (effective, expires, body.reason)
+    if body.resets is not None:
+        content += ("resets", body.resets.value)
     return GrantFact(
         record,
         body,
@@ -199,6 +254,67 @@ def grant_fact(record: SourceRecord, body: Grant) -> GrantFact:
         effective,
         expires,
     )
+
+
+def original_record(body: Replay) -> SourceRecord:
+    """The record that a replay carries, as it lay in the log. Raises RejectError."""
+    key = None if body.record_key is None else _bytes("record_key", body.record_key)
+    value = _bytes("record_value", body.record_value)
+    return SourceRecord(body.topic, body.offset, body.appended_at, key, value)
+
+
+def replay_fact(record: SourceRecord, body: Replay, inner: EventFact | Rejected) -> ReplayFact:
+    """The fact that a decoded replay states about `inner`, its decoded original.
+
+    Raises RejectError where the original names another customer: it would be decided in a partition
+    that knows neither the customer's claims nor the balance.
+    """
+    if not isinstance(inner, Rejected) and inner.body.customer_id != body.customer_id:
+        raise RejectError(
+            RejectCode.INVALID_FIELD,
+            "customer_id: not the customer of the original",
+            "customer_id",
+        )
+    occurred = _time("occurred_at", body.occurred_at)
+    content: list[object] = ["replay", occurred, body.letter_id, body.generation, body.topic]
+    content += (body.partition, body.offset, body.appended_at, body.record_key, body.record_value)
+    return ReplayFact(
+        record,
+        body,
+        claim_key(record.topic, body.customer_id, body.source, body.event_id),
+        _hash(content),
+        record.appended_at_us if occurred is None else occurred,
+        Origin(body.generation, body.partition),
+        inner,
+    )
+
+
+def discard_fact(record: SourceRecord, body: Discard) -> DiscardFact:
+    """The fact that a decoded discard states. Raises RejectError for an impossible time."""
+    occurred = _time("occurred_at", body.occurred_at)
+    content: list[object] = ["discard", occurred, body.letter_id, body.reason]
+    return DiscardFact(
+        record,
+        body,
+        claim_key(record.topic, body.customer_id, body.source, body.event_id),
+        _hash(content),
+        record.appended_at_us if occurred is None else occurred,
+    )
+
+
+def internal(record: SourceRecord, fault: Exception) -> Rejected:
+    """The refusal of a record over which our own code stumbled (K2).
+
+    The reason names the kind of the exception and the function, and never its message, which may
+    quote what the record holds.
+    """
+    place, trace = "", fault.__traceback__
+    while trace is not None:
+        frame = trace.tb_frame
+        place = f" in {frame.f_globals.get('__name__', '')}.{frame.f_code.co_qualname}"
+        trace = trace.tb_next
+    reason = f"our own fault: {type(fault).__name__}{place}; replay it with a release that mends it"
+    return Rejected(record, RejectCode.INTERNAL, reason[:REASON_CHARS_MAX])
 
 
 def parse_balance(field: str, text: str, denomination: Denomination) -> int:

@@ -6,14 +6,25 @@ from dataclasses import dataclass
 from typing import Final
 
 from schemas.budget import Denomination
+from streams.domain.periods import period_start
 
 NEVER_US: Final = 2**62
 """Later than every time on the wire: what has no expiry sorts last."""
 
 
 @dataclass(slots=True)
+class Renewal:
+    """How a grant resets. `from_us` is where the period begins that its `remaining` belongs to."""
+
+    interval: str
+    amount: int
+    from_us: int
+
+
+@dataclass(slots=True)
 class OpenGrant:
-    """What is left of a grant. `remaining` counts units, tokens or pico-dollars and is positive."""
+    """What is left of a grant. `remaining` counts units, tokens or pico-dollars; it is positive,
+    or 0 until the next period of a grant that resets."""
 
     grant_id: str
     denomination: str
@@ -21,6 +32,7 @@ class OpenGrant:
     priority: int
     effective_at_us: int
     expires_at_us: int | None = None
+    renewal: Renewal | None = None
 
 
 def burn_order(grant: OpenGrant) -> tuple[int, int, int, str]:
@@ -42,6 +54,23 @@ def open_at(grant: OpenGrant, now_us: int) -> bool:
     )
 
 
+def left_at(grant: OpenGrant, now_us: int) -> int:
+    """What is left of a grant at a domain time: its whole amount where a period has begun since
+    it was last burnt. Nothing is changed, and no clock is asked."""
+    renewal = grant.renewal
+    if renewal is None or period_start(renewal.interval, now_us) <= renewal.from_us:
+        return grant.remaining
+    return renewal.amount
+
+
+def renew(grant: OpenGrant, now_us: int) -> None:
+    """Begins the period of a domain time, at which the grant is open, in one that resets, in
+    place."""
+    if grant.renewal is not None:
+        grant.remaining = left_at(grant, now_us)
+        grant.renewal.from_us = period_start(grant.renewal.interval, now_us)
+
+
 def unexpired(grants: Iterable[OpenGrant], now_us: int) -> list[OpenGrant]:
     """The grants that are not over at a domain time, in their order."""
     return [g for g in grants if g.expires_at_us is None or now_us < g.expires_at_us]
@@ -59,7 +88,8 @@ def plan_burn(
         if amount <= 0:
             break
         if grant.denomination == denomination and open_at(grant, now_us):
-            part = min(amount, grant.remaining)
-            burns.append((grant, part))
-            amount -= part
+            part = min(amount, left_at(grant, now_us))
+            if part:
+                burns.append((grant, part))
+                amount -= part
     return burns

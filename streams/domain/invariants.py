@@ -9,7 +9,7 @@ from streams.domain.budget import entry_tokens
 from streams.domain.pipeline import CycleResult
 
 
-def check_cycle(result: CycleResult, first_sequence: int, facts: int) -> None:
+def check_cycle(result: CycleResult, first_sequence: int, fact_count: int) -> None:
     """INV-1: sequences are dense. INV-2: every fact is accepted, a duplicate or a dead letter, and
     the counts add up. INV-3: what a usage entry covers is what it burns, never more than it used.
 
@@ -23,10 +23,10 @@ def check_cycle(result: CycleResult, first_sequence: int, facts: int) -> None:
             raise AssertionError(f"INV-1: sequence {entry.sequence} where {expected} was due")
         if isinstance(entry, UsageEntry):
             _check_cover(entry)
-    if own.accepted + own.duplicates + own.dead_letters != facts:
+    if own.accepted + own.duplicates + own.dead_letters != fact_count:
         raise AssertionError(
-            f"INV-2: {facts} facts, but {own.accepted} accepted + {own.duplicates} duplicates + "
-            f"{own.dead_letters} dead letters"
+            f"INV-2: {fact_count} facts, but {own.accepted} accepted + "
+            f"{own.duplicates} duplicates + {own.dead_letters} dead letters"
         )
 
 

@@ -10,12 +10,19 @@ offset.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final
 
 from schemas.envelope import SCHEMA_VERSION
 from schemas.errors import RejectCode
-from schemas.structs import Consumed, CycleEntry, GrantEntry, LedgerEntry, UsageEntry
+from schemas.structs import (
+    Consumed,
+    CycleEntry,
+    GrantEntry,
+    LedgerEntry,
+    ResolutionEntry,
+    UsageEntry,
+)
 from schemas.topics import BUDGETS, SIGNALS, USAGE
 from streams.domain.budget import Account, add_grant, spend
 from streams.domain.context import RULES_VERSION, Context
@@ -23,10 +30,21 @@ from streams.domain.entries import (
     Position,
     first_sight_grants,
     grant_entry,
+    resolution_entry,
     signal_entry,
     usage_entry,
 )
-from streams.domain.facts import Fact, GrantFact, Rejected, SignalFact, UsageFact
+from streams.domain.facts import (
+    DiscardFact,
+    EventFact,
+    Fact,
+    GrantFact,
+    Rejected,
+    ReplayFact,
+    SignalFact,
+    UsageFact,
+    internal,
+)
 from streams.domain.identity import Claim, Verdict, judge
 from streams.domain.ledger import cycle_id
 from streams.domain.state import PartitionState, Progress
@@ -59,12 +77,28 @@ class CycleResult:
 
 def decide(state: PartitionState, fact: Fact, context: Context, position: Position) -> Decision:
     """What a fact means in this state: the identity first, then the time, then its kind."""
-    record = fact.record
+    judged = _judge(state, fact, context, fact.record.appended_at_us)
+    if judged is not Verdict.FRESH:
+        return judged
+    sequence = state.progress.next_sequence
+    match fact:
+        case ReplayFact():
+            return _decide_replay(state, fact, context, position, sequence)
+        case DiscardFact():
+            return [resolution_entry(fact, "discarded", position, sequence)]
+        case _:
+            return _accept(state, fact, context, position, sequence)
+
+
+def _judge(
+    state: PartitionState, fact: Fact, context: Context, asked_at_us: int
+) -> Verdict | Refusal:
+    """Whether a fact may count: FRESH, or what it is instead, as claims stand `asked_at_us`."""
     verdict = judge(
         state.claims.get(fact.claim_key),
         fact.body_hash,
-        record.appended_at_us,
-        record.offset,
+        asked_at_us,
+        fact.record.offset,
         context.horizon_us,
     )
     if verdict is Verdict.CONFLICT:
@@ -76,11 +110,14 @@ def decide(state: PartitionState, fact: Fact, context: Context, position: Positi
         )
     if verdict is not Verdict.FRESH:
         return verdict
-    untimely = _untimely(fact, context)
-    if untimely is not None:
-        return untimely
+    return untimely(fact, context) or verdict
+
+
+def _accept(
+    state: PartitionState, fact: EventFact, context: Context, position: Position, sequence: int
+) -> list[LedgerEntry] | Refusal:
+    """The entries of a fact that may count, numbered from `sequence` on."""
     account = state.accounts.get(fact.body.customer_id)
-    sequence = state.progress.next_sequence
     plan = first_sight_grants(fact, context, position, sequence) if account is None else []
     sequence += len(plan)
     match fact:
@@ -99,6 +136,31 @@ def decide(state: PartitionState, fact: Fact, context: Context, position: Positi
             return [*plan, grant_entry(fact, position, sequence)]
 
 
+def _decide_replay(
+    state: PartitionState, fact: ReplayFact, context: Context, position: Position, sequence: int
+) -> Decision:
+    """A dead letter as the record that it was: by its own position and append time (decision 012).
+
+    Claims are asked as of the decision: older ones than the horizon may be gone. So an event from
+    before them is refused, because nobody could tell whether it counted then.
+    """
+    inner = fact.inner
+    if isinstance(inner, Rejected):
+        return Refusal(inner.code, inner.reason, inner.field)
+    judged = _judge(state, inner, context, position.decided_at_us)
+    if isinstance(judged, Refusal):
+        return judged
+    if judged is not Verdict.FRESH:
+        return [resolution_entry(fact, "duplicate", position, sequence)]
+    forgotten = beyond_claims(inner, context, position.decided_at_us)
+    if forgotten is not None:
+        return forgotten
+    entries = _accept(state, inner, context, replace(position, origin=fact.origin), sequence + 1)
+    if isinstance(entries, Refusal):
+        return entries
+    return [resolution_entry(fact, "replayed", position, sequence), *entries]
+
+
 def evolve(state: PartitionState, entry: LedgerEntry) -> None:
     """Applies one entry to the state, in place. Entries come in the order of their sequence."""
     progress = state.progress
@@ -114,6 +176,8 @@ def evolve(state: PartitionState, entry: LedgerEntry) -> None:
             progress.consumed[piece.topic] = piece.to_offset
         return
     progress.next_sequence = entry.sequence + 1
+    if isinstance(entry, ResolutionEntry):
+        return
     account = state.accounts.get(entry.customer_id)
     if account is None:
         account = state.accounts[entry.customer_id] = Account(entry.customer_id)
@@ -167,14 +231,15 @@ def fold_cycle(
         if isinstance(fact, Rejected):
             rejected.append(fact)
             continue
-        decision = decide(state, fact, context, position)
+        decision = _decide_or_refuse(state, fact, context, position)
         if isinstance(decision, list):
             accepted += 1
             for entry in decision:
                 evolve(state, entry)
             entries += decision
-            claim = Claim(fact.body_hash, fact.record.appended_at_us, fact.record.offset)
-            state.claims[fact.claim_key] = state.new_claims[fact.claim_key] = claim
+            for one in _claimants(fact, decision):
+                claim = Claim(one.body_hash, one.record.appended_at_us, one.record.offset)
+                state.claims[one.claim_key] = state.new_claims[one.claim_key] = claim
         elif isinstance(decision, Refusal):
             conflicts += decision.code is RejectCode.CONFLICT
             rejected.append(Rejected(fact.record, decision.code, decision.reason, decision.field))
@@ -201,7 +266,49 @@ def fold_cycle(
     return CycleResult([own, *entries], rejected)
 
 
-def _untimely(fact: Fact, context: Context) -> Refusal | None:
+def _decide_or_refuse(
+    state: PartitionState, fact: Fact, context: Context, position: Position
+) -> Decision:
+    """`decide`, where a fault of our own is a refusal of this one fact (K2): deciding has changed
+    nothing, so its neighbours go on. How many of them stop a worker is for the agent to say."""
+    try:
+        return decide(state, fact, context, position)
+    except MemoryError:
+        raise
+    except Exception as fault:  # noqa: BLE001 - whatever our code stumbles over
+        found = internal(fact.record, fault)
+        return Refusal(found.code, found.reason)
+
+
+def _claimants(fact: Fact, decision: list[LedgerEntry]) -> list[Fact]:
+    """The facts whose ids are claimed by an accepted one: a replay claims for its original too,
+    unless that had been accepted before."""
+    first = decision[0]
+    if (
+        isinstance(fact, ReplayFact)
+        and isinstance(first, ResolutionEntry)
+        and first.resolution == "replayed"
+        and not isinstance(fact.inner, Rejected)
+    ):
+        return [fact, fact.inner]
+    return [fact]
+
+
+def beyond_claims(inner: EventFact, context: Context, decided_at_us: int) -> Refusal | None:
+    """Why an event is too old to be replayed at a domain time, None where it is not: an accepted
+    record of it may stand before the horizon, where claims end, only if the event does."""
+    if inner.occurred_at_us >= decided_at_us - context.horizon_us + context.future_us:
+        return None
+    return Refusal(
+        RejectCode.TOO_OLD,
+        "the event lies before the claims' horizon: whether another record of it was accepted can "
+        "no longer be told; send it anew as an event of today, or discard it",
+        "occurred_at",
+    )
+
+
+def untimely(fact: Fact, context: Context) -> Refusal | None:
+    """Why a fact lies too far from its append time, None where it does not."""
     appended = fact.record.appended_at_us
     if fact.occurred_at_us < appended - context.lateness_us:
         return Refusal(

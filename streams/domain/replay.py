@@ -29,4 +29,7 @@ def accounts_digest(state: PartitionState) -> str:
 
 def _line(account: Account) -> str:
     currencies = sorted(account.used_other.items())
-    return ascii((astuple(replace(account, used_other={})), currencies))
+    # A grant that does not reset has the line that it had before there were any that do.
+    customer, grants, *totals = astuple(replace(account, used_other={}))
+    grants = [one[:-1] if one[-1] is None else one for one in grants]
+    return ascii(((customer, grants, *totals), currencies))

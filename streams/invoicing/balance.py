@@ -5,18 +5,21 @@ delivered. A grant counts as open by the customer's domain time, as it does for 
 between two entries of the partition, an expiry that has passed is not seen yet.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 from schemas.budget import Denomination
 from schemas.money import PICO
+from schemas.times import MICROSECONDS
+from streams.domain.periods import period_start
 from streams.invoicing.asof import WITHIN_CUT, Mark, places_of, read_cut
 from streams.invoicing.draft import pico_of
 from streams.ports import Warehouse
 
 GRANTS_SQL: Final = f"""
 SELECT
-    entry_id, denomination, priority, reason,
+    entry_id, denomination, priority, reason, resets,
     toUnixTimestamp64Micro(effective_at), toUnixTimestamp64Micro(expires_at),
     toString(toDecimal256(amount, 12))
 FROM ledger
@@ -31,6 +34,19 @@ ARRAY JOIN burns AS burn
 WHERE customer_id = {{customer:String}} AND kind = 'usage' AND {WITHIN_CUT}
 GROUP BY burn.grant_id, burn.denomination
 """  # noqa: S608 - our own condition
+
+DAILY_BURNS_SQL: Final = f"""
+SELECT
+    burn.grant_id,
+    toUnixTimestamp(toStartOfDay(decided_at, 'UTC')),
+    toString(sum(toDecimal256(burn.amount, 12)))
+FROM ledger
+ARRAY JOIN burns AS burn
+WHERE customer_id = {{customer:String}} AND kind = 'usage' AND {WITHIN_CUT}
+    AND has({{resetting:Array(String)}}, burn.grant_id)
+GROUP BY 1, 2
+"""  # noqa: S608 - our own condition
+"""Burns of grants that reset, by day (UTC) of domain time: every period is whole days."""
 
 USED_SQL: Final = f"""
 SELECT
@@ -50,7 +66,11 @@ ORDER BY currency
 
 @dataclass(frozen=True, slots=True)
 class GrantBalance:
-    """One grant. Amounts are whole units or tokens, or pico-dollars, by denomination."""
+    """One grant. Amounts are whole units or tokens, or pico-dollars, by denomination.
+
+    Of a grant that `resets`, `granted` and `burnt` are those of its present period, or of its last
+    one where it has expired.
+    """
 
     grant_id: str
     denomination: str
@@ -60,6 +80,7 @@ class GrantBalance:
     expires_at_us: int | None
     granted: int
     burnt: int
+    resets: str = ""
 
     @property
     def left(self) -> int:
@@ -139,10 +160,14 @@ def budget_report(warehouse: Warehouse, customer_id: str) -> BudgetReport | None
     if not places:
         return None
     parameters = {"customer": customer_id, **cut.parameters()}
+    as_of = cut.of(places)
+    now_us = max(mark.decided_at_us for mark in as_of)
     burnt = {
         (str(grant_id), str(denomination)): _amount(str(denomination), str(amount))
         for grant_id, denomination, amount in warehouse.query(BURNS_SQL, parameters).rows
     }
+    rows = warehouse.query(GRANTS_SQL, parameters).rows
+    burnt |= _burnt_in_period(warehouse, parameters, [row for row in rows if row[4]], now_us)
     grants = tuple(
         GrantBalance(
             str(grant_id),
@@ -153,17 +178,43 @@ def budget_report(warehouse: Warehouse, customer_id: str) -> BudgetReport | None
             None if expires_at is None else int(expires_at),
             _amount(str(denomination), str(amount)),
             burnt.get((str(grant_id), str(denomination)), 0),
+            str(resets),
         )
-        for grant_id, denomination, priority, reason, effective_at, expires_at, amount in (
-            warehouse.query(GRANTS_SQL, parameters).rows
+        for grant_id, denomination, priority, reason, resets, effective_at, expires_at, amount in (
+            rows
         )
     )
-    as_of = cut.of(places)
-    now_us = max(mark.decided_at_us for mark in as_of)
     return BudgetReport(customer_id, grants, _used(warehouse, parameters), as_of, now_us)
 
 
-def _used(warehouse: Warehouse, parameters: dict[str, object]) -> Used:
+def _burnt_in_period(
+    warehouse: Warehouse,
+    parameters: dict[str, Any],
+    resetting: Sequence[Sequence[Any]],
+    now_us: int,
+) -> dict[tuple[str, str], int]:
+    """What grants that reset have burnt in their present period, or in that of their last
+    moment. `resetting` are rows of GRANTS_SQL."""
+    if not resetting:
+        return {}
+    ids = [str(row[0]) for row in resetting]
+    daily: dict[str, list[tuple[int, str]]] = {}
+    for grant_id, day, amount in warehouse.query(
+        DAILY_BURNS_SQL, {**parameters, "resetting": ids}
+    ).rows:
+        daily.setdefault(str(grant_id), []).append((int(day) * MICROSECONDS, str(amount)))
+    found = {}
+    for grant_id, denomination, _, _, resets, _, expires_at, _ in resetting:
+        last_us = now_us if expires_at is None else min(now_us, int(expires_at) - 1)
+        begins_us = period_start(str(resets), last_us)
+        burns = daily.get(str(grant_id), [])
+        found[str(grant_id), str(denomination)] = sum(
+            _amount(str(denomination), amount) for day_us, amount in burns if day_us >= begins_us
+        )
+    return found
+
+
+def _used(warehouse: Warehouse, parameters: dict[str, Any]) -> Used:
     events = signals = units = tokens = 0
     charged: dict[str, int] = {}
     for row in warehouse.query(USED_SQL, parameters).rows:

@@ -28,6 +28,8 @@ class Patience:
     now: Callable[[], float]
     sleep: Callable[[float], Awaitable[None]]
     deadline_seconds: float = DEADLINE_SECONDS
+    tell: Callable[[TransientError], None] | None = None
+    """Is told of every trouble once, when it begins."""
     _since: float | None = field(default=None, init=False)
     _pause: float = field(default=FIRST_PAUSE_SECONDS, init=False)
 
@@ -36,6 +38,8 @@ class Patience:
         now = self.now()
         if self._since is None:
             self._since = now
+            if self.tell is not None:
+                self.tell(error)
         if now - self._since >= self.deadline_seconds:
             raise TransientError(
                 f"{error.message} (for {now - self._since:.0f} s by now)", action=error.action

@@ -195,6 +195,29 @@ async def test_a_remembered_insert_whose_rows_are_gone_stops_the_sink_with_what_
     assert table.sequences() == list(range(6))
 
 
+async def test_a_sink_killed_between_two_months_of_one_take_leaves_what_the_next_one_completes(
+    table: Table,
+) -> None:
+    """One generation per place to be killed at, before and after each call."""
+    generation, died = 0, True
+    while died:
+        generation += 1
+        month_end = rows(range(3), generation=generation, decided_at=FEBRUARY_US - 1)
+        month_begin = rows(range(3, 6), generation=generation, decided_at=FEBRUARY_US)
+        log = log_of([*month_end, *month_begin])
+        steps = Steps(kill_at=(generation - 1) // 2, after=generation % 2 == 0)
+        try:
+            await sink_of(Counted(log, steps), Counted(table.target, steps)).run()
+        except Killed:
+            pass
+        except EndOfLogError:
+            died = False
+            assert steps.taken.count("insert") == 2
+        await drain(reread(log, hint=await log.hint()), table.target)
+        assert table.sequences(generation) == list(range(6)), steps.taken
+    assert generation > 12
+
+
 # --- several sinks -----------------------------------------------------------------------------
 
 

@@ -10,7 +10,6 @@ from importlib.metadata import version
 import pytest
 from aiokafka.consumer import AIOKafkaConsumer
 from aiokafka.consumer.subscription_state import TopicPartitionState
-from faust.stores.rocksdb import RocksDBOptions
 from faust.stores.rocksdb import Store as RocksDBStore
 from faust.tables.base import Collection
 from faust.tables.manager import TableManager
@@ -33,11 +32,14 @@ METHODS = [
     (AIOKafkaConsumerThread, "_create_worker_consumer"),
     (Recovery, "on_rebalance"),
     (Recovery, "need_recovery"),
+    (Recovery, "_build_highwaters"),
+    (Recovery, "_seek_offsets"),
     (Recovery, "_set_recovery_ended"),
     (Collection, "_new_store"),
     (RocksDBStore, "_db_for_partition"),
     (RocksDBStore, "persisted_offset"),
-    (RocksDBOptions, "as_options"),
+    (RocksDBStore, "_open_for_partition"),
+    (RocksDBStore, "partition_path"),
 ]
 
 

@@ -1,9 +1,17 @@
 """The list of topics: complete, consistent, and what the broker is told."""
 
 from schemas.limits import OUTBOUND_RECORD_BYTES_MAX
-from schemas.topics import CLAIMS_CHANGELOG, CLAIMS_RETENTION_DAYS, DAY_MS, INBOUND, LEDGER, TOPICS
-from streams.agents.decoding import _DECODERS
+from schemas.topics import (
+    CLAIMS_CHANGELOG,
+    CLAIMS_MARGIN_DAYS,
+    CLAIMS_RETENTION_DAYS,
+    DAY_MS,
+    INBOUND,
+    LEDGER,
+    TOPICS,
+)
 from streams.app.installation import default_rules
+from streams.domain.decoding import _DECODERS
 from streams.domain.pipeline import FOLD_ORDER
 
 
@@ -28,7 +36,7 @@ def test_the_books_are_kept_for_ever() -> None:
 
 
 def test_claims_are_kept_longer_than_they_hold() -> None:
-    assert default_rules().horizon_days < CLAIMS_RETENTION_DAYS
+    assert default_rules().horizon_days + CLAIMS_MARGIN_DAYS <= CLAIMS_RETENTION_DAYS
     assert CLAIMS_CHANGELOG.retention_ms == CLAIMS_RETENTION_DAYS * DAY_MS
 
 

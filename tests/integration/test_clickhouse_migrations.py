@@ -19,7 +19,13 @@ from streams.sink.migrations import Migration, migrate, read_applied, read_migra
 from tests.sinks import clickhouse_database, migrated_database
 
 SHIPPED: Final = read_migrations(clickhouse_migrations())
-ENTRY_MODELS: Final = (entry.CycleEntry, entry.UsageEntry, entry.SignalEntry, entry.GrantEntry)
+ENTRY_MODELS: Final = (
+    entry.CycleEntry,
+    entry.UsageEntry,
+    entry.SignalEntry,
+    entry.GrantEntry,
+    entry.ResolutionEntry,
+)
 TABLES: Final[dict[str, tuple[type[BaseModel], ...]]] = {
     "ledger": ENTRY_MODELS,
     "dead_letters": (deadletter.DeadLetter,),

@@ -13,9 +13,10 @@ import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 
 from schemas import codec
+from schemas.structs import Grant
 from schemas.topics import USAGE
-from streams.agents.decoding import decode_records
 from streams.app.installation import create_topics
+from streams.domain.decoding import decode_records
 from streams.domain.facts import SourceRecord, UsageFact
 from streams.embedded.endpoints import Endpoints
 from streams.settings import Settings
@@ -100,7 +101,9 @@ def test_every_python_example_sends_a_valid_event(name: str, block: str) -> None
 def test_the_json_of_the_guide_is_a_usage_record_and_a_grant() -> None:
     usage, grant = blocks("docs/producing.md", "json")
     assert codec.decode_usage(usage.encode()).tokens is not None
-    assert codec.decode_budget(grant.encode()).amount == "5000"
+    found = codec.decode_budget(grant.encode())
+    assert isinstance(found, Grant)
+    assert found.amount == "5000"
 
 
 def test_the_shell_and_java_examples_send_valid_events() -> None:

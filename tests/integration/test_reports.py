@@ -13,6 +13,7 @@ from schemas import codec
 from schemas.envelope import SCHEMA_VERSION
 from schemas.errors import RejectCode
 from schemas.structs import DeadLetter, LedgerEntry
+from schemas.times import format_time
 from streams.adapters.clickhouse import ClickHouse
 from streams.adapters.clickhouse_rows import ClickHouseRows
 from streams.adapters.memory_sink import MemoryLog
@@ -24,7 +25,7 @@ from streams.invoicing.balance import budget_report
 from streams.invoicing.dead_letters import DeadLetterFilter, list_dead_letters
 from streams.invoicing.draft import draft_invoice
 from streams.ports import NO_ROWS
-from tests.builders import NOON_US
+from tests.builders import DAY_US, NOON_US, cycle, fact, grant, state, usage
 from tests.property.logs import Folded, fold, random_log
 from tests.property.seed import SEED
 from tests.rows import row
@@ -88,6 +89,33 @@ def assert_same_budget(clickhouse: ClickHouse, account: Account, now_us: int) ->
     assert (used.units, used.tokens) == (account.used_units, account.used_tokens)
     assert charged.pop("USD", 0) == account.used_pico_usd
     assert charged == account.used_other
+
+
+@pytest.mark.parametrize("last_day", [0, 3, 5, 11, 40])
+async def test_of_a_grant_that_resets_the_report_shows_the_present_period(
+    clickhouse: ClickHouse, last_day: int
+) -> None:
+    """Also the last period of one that has expired on the fifth day."""
+    into, entries = state(), []
+    ends = format_time(NOON_US + 5 * DAY_US)
+    for day in sorted({0, 1, 2, 3, last_day}):
+        at_us = NOON_US + day * DAY_US
+        facts = [fact(usage(event_id=f"e{day}", units=70 + day), day + 5, at_us)]
+        if day == 0:
+            facts += [
+                fact(grant(event_id=f"g{n}", resets=resets, **more), n, at_us)
+                for n, (resets, more) in enumerate(
+                    (("day", {"expires_at": ends}), ("week", {}), ("month", {}), (None, {}))
+                )
+            ]
+        entries += cycle(into, *facts, at_us=at_us).entries
+    await load(clickhouse, [codec.encode(entry) for entry in entries])
+    account = into.accounts["acme"]
+    assert_same_budget(clickhouse, account, into.progress.domain_time_us)
+    report = budget_report(clickhouse, "acme")
+    assert report is not None
+    assert {one.resets for one in report.grants} == {"day", "week", "month", ""}
+    assert all(0 <= one.left <= one.granted for one in report.grants)
 
 
 async def test_sums_beyond_38_digits_do_not_wrap(clickhouse: ClickHouse) -> None:
@@ -331,7 +359,7 @@ async def test_dead_letters_are_printed_with_their_counts(
     code, out, _ = tollgate("dead-letters", "list", "--code", "malformed", "--limit", "1")
     assert code == 0
     assert "reason 3" in out
-    assert "1 of 2 dead letters: 2 malformed" in out
+    assert "1 of 2 open dead letters: 2 malformed" in out
     _, out, _ = tollgate("dead-letters", "list", "--since", "2026-01-15", "--json")
     assert json.loads(out.splitlines()[0])["code"] == "invalid_field"
     assert len(out.splitlines()) == len(LETTERS)

@@ -3,142 +3,47 @@
 import asyncio
 import os
 import signal
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import pytest
-from pydantic import SecretStr
 
-from schemas.topics import DEAD_LETTERS, LEDGER
-from streams.adapters.clickhouse import ClickHouse
+from schemas.topics import DEAD_LETTERS
 from streams.adapters.clickhouse_rows import ClickHouseRows
 from streams.adapters.ledger_source import LedgerSource
 from streams.app.sink import source_options
 from streams.embedded.endpoints import Endpoints
 from streams.errors import SetupError, TransientError
 from streams.ports import OutboundLog
-from streams.settings import Settings
 from streams.sink.loop import Inserted, PartitionSink
 from streams.sink.patience import Patience
 from streams.sink.rows import BatchLimits
-from tests.outbound import append, create_outbound_topics
-from tests.rows import rows
-from tests.sinks import Killed, migrated_database
+from tests.outbound import append
+from tests.sink_processes import (
+    CYCLES,
+    WAIT_SECONDS,
+    Sinks,
+    assert_exact,
+    create_topics,
+    fill,
+    running_sinks,
+)
+from tests.sinks import Killed
 
 if TYPE_CHECKING:
     from streams.embedded.stack import EmbeddedStack
 
-PARTITIONS: Final = 2
-CYCLE: Final = 40
-CYCLES: Final = 60
-WAIT_SECONDS: Final = 60.0
 KILLS: Final = 2
 """Each costs a session timeout (6 s), until Kafka gives the partitions to the next sink."""
-
-
-class Sinks:
-    """A database, topics, and the sink processes that are to bring the two together."""
-
-    def __init__(self, settings: Settings, clickhouse: ClickHouse) -> None:
-        self.settings = settings
-        self.clickhouse = clickhouse
-        self.processes: list[subprocess.Popen[bytes]] = []
-
-    def start(self) -> subprocess.Popen[bytes]:
-        """One more sink."""
-        with (self.settings.home / "sink.log").open("ab") as log:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "streams", "sink"],
-                env=os.environ | self.settings.environment(),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=subprocess.STDOUT,
-            )
-        self.processes.append(process)
-        return process
-
-    def log_text(self) -> str:
-        """What all sinks have said."""
-        return (self.settings.home / "sink.log").read_text("utf-8", "replace")
-
-    def count(self, table: str = "ledger") -> int:
-        """How many rows there are."""
-        return int(self.clickhouse.query(f"SELECT count() FROM {table}").rows[0][0])
-
-    def wait(self, condition: Callable[[], bool]) -> None:
-        """Until a condition holds, or the time is up."""
-        deadline = time.monotonic() + WAIT_SECONDS
-        while not condition():
-            assert time.monotonic() < deadline, self.log_text()
-            time.sleep(0.05)  # noqa: TID251 - polls another process under a deadline
-
-    def exact(self, table: str = "ledger") -> dict[int, tuple[int, int, int]]:
-        """Per partition: rows, different sequences, largest sequence."""
-        answer = self.clickhouse.query(
-            f"SELECT partition, count(), uniqExact(sequence), max(sequence) FROM {table} GROUP BY 1"
-        )
-        return {int(p): (int(n), int(unique), int(last)) for p, n, unique, last in answer.rows}
 
 
 @pytest.fixture
 def sinks(
     endpoints: Endpoints, unique_name: str, topic_prefix: str, tmp_path: Path
 ) -> Iterator[Sinks]:
-    with migrated_database(endpoints, unique_name) as clickhouse:
-        settings = Settings(
-            home=tmp_path,
-            kafka_bootstrap=endpoints.kafka_bootstrap,
-            topic_prefix=topic_prefix,
-            app_id=unique_name,
-            clickhouse_url=endpoints.clickhouse_url,
-            clickhouse_user=endpoints.clickhouse_user,
-            clickhouse_password=SecretStr(endpoints.clickhouse_password),
-            clickhouse_database=unique_name,
-            sink_batch_rows_max=100,
-            sink_linger_ms=20,
-        )
-        made = Sinks(settings, clickhouse)
-        try:
-            yield made
-        finally:
-            for process in made.processes:
-                process.kill()
-                process.wait()
-
-
-def fill(sinks: Sinks, first: int = 0, cycles: int = CYCLES, *, abort_every: int = 7) -> int:
-    """Appends cycles of every partition's ledger, and returns how many rows they are in all."""
-
-    def cycle(number: int) -> list[tuple[int, bytes]]:
-        sequences = range(number * CYCLE, (number + 1) * CYCLE)
-        return [(p, value) for p in range(PARTITIONS) for value in rows(sequences, partition=p)]
-
-    asyncio.run(
-        append(
-            str(sinks.settings.kafka_bootstrap),
-            LEDGER.full_name(sinks.settings.topic_prefix),
-            (cycle(number) for number in range(first, first + cycles)),
-            abort_every=abort_every,
-        )
-    )
-    return PARTITIONS * (first + cycles) * CYCLE
-
-
-def create_topics(sinks: Sinks) -> None:
-    asyncio.run(
-        create_outbound_topics(
-            str(sinks.settings.kafka_bootstrap), sinks.settings.topic_prefix, PARTITIONS
-        )
-    )
-
-
-def assert_exact(sinks: Sinks, total: int) -> None:
-    each = total // PARTITIONS
-    assert sinks.exact() == dict.fromkeys(range(PARTITIONS), (each, each, each - 1))
+    with running_sinks(endpoints, unique_name, topic_prefix, tmp_path) as made:
+        yield made
 
 
 def test_sinks_killed_in_mid_load_lose_and_double_nothing(sinks: Sinks) -> None:
@@ -249,7 +154,10 @@ async def _serve_until(sinks: Sinks, count: int, wanted: int) -> None:
     for stop, task in running[1:]:
         stop.set()
         await task
-    await until(lambda: sum(batch.rows for batch in seen) >= wanted)
+    # Not by what was reported: an insert that a rebalance overtook counts and is told by nobody.
+    async with asyncio.timeout(WAIT_SECONDS):
+        while await asyncio.to_thread(sinks.count) < wanted:  # noqa: ASYNC110 - asks another process
+            await asyncio.sleep(0.02)
     running[0][0].set()
     await running[0][1]
 
@@ -289,14 +197,3 @@ def test_a_broker_that_is_not_there_is_a_transient_error(sinks: Sinks) -> None:
 
     with pytest.raises(TransientError, match="Kafka"):
         asyncio.run(run())
-
-
-def test_rows_are_visible_within_two_seconds_of_their_commit(sinks: Sinks) -> None:
-    create_topics(sinks)
-    fill(sinks, cycles=1)
-    sinks.start()
-    sinks.wait(lambda: sinks.count() == PARTITIONS * CYCLE)
-    fill(sinks, 1, 1)
-    committed = time.monotonic()
-    sinks.wait(lambda: sinks.count() == 2 * PARTITIONS * CYCLE)
-    assert time.monotonic() - committed < 2.0

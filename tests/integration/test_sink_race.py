@@ -9,7 +9,7 @@ import http.client
 import select
 import socket
 import urllib.parse
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
 import pytest
@@ -23,10 +23,14 @@ from streams.adapters.clickhouse_rows import (
     describe,
     insert_statement,
 )
+from streams.adapters.memory_sink import EndOfLogError, MemoryLog
 from streams.embedded.endpoints import Endpoints
-from streams.ports import NO_ROWS
+from streams.errors import FaultError, TollgateError
+from streams.limits import SINK_BATCH_BYTES_MAX, SINK_BATCH_ROWS_MAX
+from streams.ports import NO_ROWS, OutboundRecord
+from streams.sink.rows import BatchLimits
 from tests.rows import rows
-from tests.sinks import ClickHouseTable, migrated_database
+from tests.sinks import ClickHouseTable, drain, migrated_database
 
 # The server reads this much of a body to find the end of the statement before it begins.
 STATEMENT_BYTES: Final = 262_144
@@ -188,3 +192,108 @@ async def test_without_the_limit_the_same_insert_would_count_twice(table: ClickH
     table.forget_tokens()
     paused.finish()
     assert len(table.sequences()) == 11 + ROWS
+
+
+async def test_a_sink_that_slept_through_more_inserts_than_the_window_adds_nothing(
+    table: ClickHouseTable,
+) -> None:
+    """Its token is forgotten by then; the guard remembers nothing and needs nothing."""
+    target = ClickHouseRows(table.clickhouse)
+    await target.insert("ledger", 1, 0, NO_ROWS, join_rows(rows([0])))
+    window = 5
+    table.clickhouse.execute(
+        f"ALTER TABLE ledger MODIFY SETTING non_replicated_deduplication_window = {window}"
+    )
+    for mark in range(3 * window):
+        await target.insert("ledger", 1, 0, mark, join_rows(rows([mark + 1])))
+    for mark in (NO_ROWS, 0, window, 3 * window - 1):
+        late = join_rows(rows(range(mark + 1, mark + 4)))
+        await target.insert("ledger", 1, 0, mark, late)
+    assert table.sequences() == list(range(3 * window + 1))
+
+
+# --- one insert is one block (S3) ----------------------------------------------------------------
+
+
+async def test_the_largest_insert_that_the_limits_allow_is_one_block(
+    table: ClickHouseTable,
+) -> None:
+    values: list[bytes] = []
+    size = 0
+    while size < SINK_BATCH_BYTES_MAX - 1_000:
+        values += rows(range(len(values), len(values) + 10_000))
+        size = sum(map(len, values[-10_000:])) + size
+    body = join_rows(values)[:SINK_BATCH_BYTES_MAX]
+    body = body[: body.rindex(b"\n")]
+    count = body.count(b"\n") + 1
+    await ClickHouseRows(table.clickhouse).insert("ledger", 1, 0, NO_ROWS, body)
+    assert await ClickHouseRows(table.clickhouse).mark("ledger", 1, 0) == count - 1 > 200_000
+    assert table.batches() == 1
+
+
+async def test_an_insert_beyond_the_limits_is_refused_before_it_is_sent(
+    table: ClickHouseTable,
+) -> None:
+    target = ClickHouseRows(table.clickhouse)
+    with pytest.raises(FaultError, match="could become several blocks"):
+        await target.insert("ledger", 1, 0, NO_ROWS, b"\n" * SINK_BATCH_ROWS_MAX)
+    with pytest.raises(FaultError, match="could become several blocks"):
+        await target.insert("ledger", 1, 0, NO_ROWS, b"{}\n" + b" " * SINK_BATCH_BYTES_MAX)
+    assert table.sequences() == []
+
+
+async def test_a_log_longer_than_one_block_goes_into_several_inserts_and_is_there_once(
+    table: ClickHouseTable,
+) -> None:
+    """1.2 million rows: more than ClickHouse puts into one block, whatever the sink's settings."""
+    small = rows([0])[0]
+    count = 1_200_000
+
+    class LongLog(MemoryLog):
+        async def take(self, rows_max: int, bytes_max: int) -> Sequence[OutboundRecord]:
+            begin = self._position
+            end = min(begin + rows_max, count)
+            if begin == end:
+                raise EndOfLogError
+            self._position = end
+            head, tail = small.split(b'"sequence":0', 1)
+            return [
+                OutboundRecord(n, b'%b"sequence":%d%b' % (head, n, tail)) for n in range(begin, end)
+            ]
+
+        async def bounds(self) -> tuple[int, int]:
+            return 0, count
+
+        async def peek(self, offset: int) -> OutboundRecord | None:
+            head, tail = small.split(b'"sequence":0', 1)
+            return OutboundRecord(offset, b'%b"sequence":%d%b' % (head, offset, tail))
+
+    limits = BatchLimits(SINK_BATCH_ROWS_MAX, SINK_BATCH_BYTES_MAX)
+    await drain(LongLog("ledger", 0), table.target, limits)
+    answer = table.clickhouse.query(
+        "SELECT count(), uniqExact(sequence), max(sequence) FROM ledger"
+    )
+    assert tuple(map(int, answer.rows[0])) == (count, count, count - 1)
+    assert 3 <= table.batches() <= 5
+
+
+async def test_an_insert_of_several_blocks_would_not_be_there_whole_or_not_at_all(
+    table: ClickHouseTable,
+) -> None:
+    """Why one insert is one block: what a smaller block size of a profile would do."""
+    statement = insert_statement("ledger", describe(table.clickhouse, "ledger"), 1, 0, NO_ROWS)
+    small = dict.fromkeys(
+        ("max_insert_block_size", "min_insert_block_size_rows", "max_block_size"), 100
+    )
+    broken = [*rows(range(500)), b"{broken"]
+    with pytest.raises(TollgateError):
+        table.clickhouse.send(
+            statement,
+            join_rows(broken),
+            INSERT_SETTINGS | small | {"min_insert_block_size_bytes": 1},
+        )
+    assert 0 < len(table.sequences()) < 501
+    table.clickhouse.execute("TRUNCATE TABLE ledger")
+    with pytest.raises(TollgateError):
+        await table.target.insert("ledger", 1, 0, NO_ROWS, join_rows(broken))
+    assert table.sequences() == []

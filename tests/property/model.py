@@ -5,6 +5,7 @@ Fraction of a dollar. It knows the rules from the documents (docs/domain), the p
 from the table below.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from decimal import ROUND_HALF_EVEN, Decimal
@@ -92,6 +93,8 @@ class Model:
     signals: int = 0
     duplicates: int = 0
     refused: list[tuple[str, int, str]] = field(default_factory=list)
+    rate: Callable[[str | None, str, int, int], Fraction | None] = price
+    """The prices in force; may be set to others between two cycles."""
 
     def take(self, event: Event, offset: int, now_us: int) -> None:
         """One record, in the order of the fold, in a cycle that is decided at `now_us`."""
@@ -145,7 +148,7 @@ class Model:
         elif tokens:
             all_input = sum(tokens.get(k, 0) for k in ("input", "cache_read", "input_audio"))
             model = fields.get("model") if "provider" in fields else None
-            prices = {k: price(model, k, all_input, happened_us) for k in tokens}
+            prices = {k: self.rate(model, k, all_input, happened_us) for k in tokens}
             if None in prices.values():
                 basis, provisional = "unpriced", rounded(all_tokens * PROVISIONAL)
             else:

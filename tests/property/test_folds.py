@@ -11,7 +11,7 @@ from hypothesis import assume
 from hypothesis import strategies as st
 
 from schemas import codec
-from schemas.structs import CycleEntry, GrantEntry, UsageEntry
+from schemas.structs import CycleEntry, GrantEntry, SignalEntry, UsageEntry
 from streams.domain.budget import Account
 from streams.domain.entries import Position
 from streams.domain.identity import Claim
@@ -57,7 +57,7 @@ def what_counted(folded: Folded) -> dict[tuple[str, int], object]:
                 entry.occurred_at,
                 entry.flags,
             )
-        elif not isinstance(entry, CycleEntry | GrantEntry):
+        elif isinstance(entry, SignalEntry):
             found[entry.topic, entry.source_offset] = entry.quantity
         elif isinstance(entry, GrantEntry) and entry.reason != "default plan":
             found[entry.topic, entry.source_offset] = (entry.amount, entry.expires_at)

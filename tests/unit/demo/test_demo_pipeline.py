@@ -11,7 +11,6 @@ from schemas.structs import Consumed, CycleEntry, UsageEntry
 from schemas.times import parse_time_us
 from schemas.topics import USAGE
 from streams.adapters.price_source import price_book
-from streams.agents.decoding import decode_records
 from streams.app.installation import default_rules
 from streams.demo.compare import compare_counts, compare_customers, expected_counts
 from streams.demo.events import Scenario
@@ -20,6 +19,7 @@ from streams.demo.sequence import build_records
 from streams.demo.totals import CustomerTotals, expected_totals
 from streams.demo.trace import read_calls
 from streams.domain.context import CatalogView, Context
+from streams.domain.decoding import decode_records
 from streams.domain.facts import SourceRecord
 from streams.domain.pipeline import fold_cycle
 from streams.domain.state import PartitionState, Progress

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from schemas.budget import Denomination
+from schemas.topics import CLAIMS_MARGIN_DAYS, CLAIMS_RETENTION_DAYS
 from streams.domain.context import CatalogView, IncompleteCatalogError, PlannedGrant
 from tests.builders import DAY_US, SECOND_US, book, catalog_record, catalog_view, context
 
@@ -105,6 +106,19 @@ def test_lateness_and_future_must_fit_into_the_horizon(
     else:
         with pytest.raises(ValueError, match="horizon"):
             view.fold(0, given)
+
+
+@pytest.mark.parametrize("horizon", [CLAIMS_RETENTION_DAYS - CLAIMS_MARGIN_DAYS, 1])
+def test_a_horizon_that_claims_are_kept_for_is_taken(horizon: int) -> None:
+    CatalogView().fold(0, rules(horizon_days=horizon, lateness_days=1, future_seconds=0))
+
+
+@pytest.mark.parametrize(
+    "horizon", [CLAIMS_RETENTION_DAYS - CLAIMS_MARGIN_DAYS + 1, CLAIMS_RETENTION_DAYS, 3650]
+)
+def test_a_horizon_beyond_what_claims_are_kept_for_is_refused(horizon: int) -> None:
+    with pytest.raises(ValueError, match="claims are kept for 70 days, 35 of them as margin"):
+        CatalogView().fold(0, rules(horizon_days=horizon))
 
 
 def test_a_refused_record_changes_nothing() -> None:

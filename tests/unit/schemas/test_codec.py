@@ -1,5 +1,6 @@
 """schemas.codec: each refusal has its stable code, in the order that the codes promise."""
 
+from base64 import b64encode
 from collections.abc import Callable
 from typing import Any
 
@@ -13,8 +14,11 @@ from schemas.limits import (
     INTEGER_MAX,
     METADATA_ENTRIES_MAX,
     REASON_CHARS_MAX,
+    REPLAY_BYTES_MAX,
+    REPLAYED_KEY_BYTES_MAX,
     UNITS_MAX,
 )
+from schemas.structs import Discard, Grant, Replay
 from tests import builders
 
 HEAD = '{"schema_version":1,"event_id":"e1","source":"crm","customer_id":"acme"'
@@ -261,3 +265,86 @@ def test_an_entry_of_an_unknown_kind_is_refused() -> None:
 
 def test_rows_are_joined_by_newlines() -> None:
     assert codec.join_rows([b"{}", b"[]"]) == b"{}\n[]"
+
+
+# --- budgets: kinds, sizes, and the version that a record names --------------------------------
+
+
+def budget_record(kind: str | None, **fields: object) -> bytes:
+    return builders.json_of("acme", "b1", ({"kind": kind} if kind else {}) | fields)
+
+
+def replay_bytes(value: bytes, **more: object) -> bytes:
+    fields = {
+        "letter_id": "1-usage-0-7-0",
+        "generation": 1,
+        "topic": "usage",
+        "partition": 0,
+        "offset": 7,
+        "appended_at": builders.NOON_US,
+        "record_value": b64encode(value).decode(),
+    }
+    return budget_record("replay", **fields | more)
+
+
+def test_a_budget_record_is_what_its_kind_says_and_a_grant_without_one() -> None:
+    grant = {"denomination": "unit", "amount": "1"}
+    assert isinstance(codec.decode_budget(budget_record(None, **grant)), Grant)
+    assert isinstance(codec.decode_budget(budget_record("grant", **grant)), Grant)
+    assert isinstance(codec.decode_budget(replay_bytes(b"{}")), Replay)
+    discard = budget_record("discard", letter_id="1-usage-0-7-0", reason="a test")
+    assert isinstance(codec.decode_budget(discard), Discard)
+
+
+@pytest.mark.parametrize("kind", ["revoke", "Replay", ""])
+def test_a_budget_record_of_an_unknown_kind_is_refused(kind: str) -> None:
+    value = budget_record("x", denomination="unit", amount="1").replace(
+        b'"x"', f'"{kind}"'.encode()
+    )
+    fault = refusal(value, codec.decode_budget)
+    assert (fault.code, fault.field) == (RejectCode.INVALID_FIELD, "kind")
+
+
+def test_the_largest_event_with_the_longest_ids_fits_its_replay() -> None:
+    control = "\x01" * ID_BYTES_MAX
+    largest = replay_bytes(
+        b"x" * EVENT_BYTES_MAX,
+        record_key=b64encode(b"k" * REPLAYED_KEY_BYTES_MAX).decode(),
+        customer_id=control,
+        event_id=control,
+        source=control,
+    )
+    assert EVENT_BYTES_MAX < len(largest) <= REPLAY_BYTES_MAX
+    assert isinstance(codec.decode_budget(largest), Replay)
+    fault = refusal(replay_bytes(b"x" * (EVENT_BYTES_MAX + 3)), codec.decode_budget)
+    assert fault.field == "record_value"
+
+
+def test_only_a_replay_may_be_as_large_as_one() -> None:
+    padded = budget_record("grant", denomination="unit", amount="1") + b" " * EVENT_BYTES_MAX
+    assert refusal(padded, codec.decode_budget).code is RejectCode.OVERSIZED
+    assert refusal(b"x" * (REPLAY_BYTES_MAX + 1), codec.decode_budget).code is RejectCode.OVERSIZED
+
+
+@pytest.mark.parametrize(
+    ("value", "version"),
+    [
+        (b'{"schema_version":1}', 1),
+        (b'{"schema_version":7,"later":[1]}', 7),
+        (b'{"schema_version":true}', None),
+        (b'{"schema_version":1.0}', None),
+        (b'{"schema_version":-1}', None),
+        (b'{"schema_version":' + b"9" * 30 + b"}", None),
+        (b"{}", None),
+        (b"[]", None),
+        (b"{", None),
+        (b"\xff", None),
+        (None, None),
+        (b"[" * 60_000, None),
+        (b'{"schema_version":1}' + b" " * REPLAY_BYTES_MAX, None),
+    ],
+)
+def test_the_version_that_a_record_names_is_read_where_it_can_be(
+    value: bytes | None, version: int | None
+) -> None:
+    assert codec.version_of(value) == version

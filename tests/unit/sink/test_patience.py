@@ -75,3 +75,13 @@ def test_reads_that_work_do_not_extend_the_deadline_of_inserts_that_do_not() -> 
     with pytest.raises(TransientError):
         asyncio.run(inserts_fail_reads_work())
     assert clock.now <= DEADLINE_SECONDS + PAUSE_SECONDS_MAX
+
+
+def test_a_trouble_is_told_once_when_it_begins_and_the_next_one_again() -> None:
+    clock = Clock()
+    told: list[TransientError] = []
+    one = Patience(lambda: clock.now, clock.sleep, tell=told.append)
+    asyncio.run(one.insist(failing(5)))  # type: ignore[arg-type]
+    assert len(told) == 1
+    asyncio.run(one.insist(failing(1)))  # type: ignore[arg-type]
+    assert [error.message for error in told] == ["no answer"] * 2

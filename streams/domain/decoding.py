@@ -1,0 +1,112 @@
+"""From a record of an inbound topic to a fact, or to the reason why it is none.
+
+The checks stand in the order of `RejectCode`: the bytes, then the key, then the partition. What
+they find is a value, never an exception: a poison record must not disturb its neighbours.
+"""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Final
+
+from schemas import codec
+from schemas.errors import RejectCode, RejectError
+from schemas.partitioner import partition_of
+from schemas.structs import Discard, Replay
+from schemas.topics import BUDGETS, SIGNALS, USAGE
+from streams.domain.facts import (
+    EventFact,
+    Fact,
+    Rejected,
+    SourceRecord,
+    discard_fact,
+    grant_fact,
+    internal,
+    original_record,
+    replay_fact,
+    signal_fact,
+    usage_fact,
+)
+
+RESERVED_KEY: Final = b"\x00progress"
+"""No customer may have this id: a partition's progress stands under it among the accounts."""
+
+_DECODERS: Final[dict[str, tuple[Callable[[bytes | None], Any], Callable[..., EventFact]]]] = {
+    USAGE.name: (codec.decode_usage, usage_fact),
+    SIGNALS.name: (codec.decode_signal, signal_fact),
+    BUDGETS.name: (codec.decode_budget, grant_fact),
+}
+
+
+def decode_records(
+    records: Sequence[SourceRecord], partition: int, partitions: int
+) -> list[Fact | Rejected]:
+    """The facts of these records of one topic, in their order, refused ones among them."""
+    return [decode_record(record, partition, partitions) for record in records]
+
+
+def decode_record(record: SourceRecord, partition: int, partitions: int) -> Fact | Rejected:
+    """The fact of one record. Where our own code stumbles over it, it is refused as `internal`."""
+    try:
+        return _decode(record, partition, partitions)
+    except RejectError as fault:
+        return Rejected(record, fault.code, fault.reason, fault.field)
+    except MemoryError:
+        raise
+    except Exception as fault:  # noqa: BLE001 - one record's fault is not its neighbours' (K2)
+        return internal(record, fault)
+
+
+def decode_original(body: Replay) -> EventFact | Rejected:
+    """The dead letter that a replay carries, as the present code reads it.
+
+    Raises RejectError where the replay itself says something impossible.
+    """
+    return decode_content(original_record(body))
+
+
+def decode_content(original: SourceRecord) -> EventFact | Rejected:
+    """What a record says about a customer, wherever it lies: key and partition do not count.
+
+    Raises RejectError where its topic is no inbound one.
+    """
+    if original.topic not in _DECODERS:
+        raise RejectError(RejectCode.INVALID_FIELD, "topic: not an inbound topic", "topic")
+    decode, make_fact = _DECODERS[original.topic]
+    try:
+        inner = decode(original.value)
+        if isinstance(inner, Replay | Discard):
+            raise RejectError(
+                RejectCode.INVALID_FIELD,
+                "record_value: replay the first letter, not what became of it",
+                "record_value",
+            )
+        return make_fact(original, inner)
+    except RejectError as fault:
+        return Rejected(original, fault.code, fault.reason, fault.field)
+
+
+def _decode(record: SourceRecord, partition: int, partitions: int) -> Fact:
+    decode, make_fact = _DECODERS[record.topic]
+    body = decode(record.value)
+    customer = body.customer_id.encode()
+    if record.key != customer:
+        raise RejectError(
+            RejectCode.WRONG_KEY,
+            "the record's key must be the UTF-8 bytes of customer_id",
+            "customer_id",
+        )
+    if partition_of(customer, partitions) != partition:
+        raise RejectError(
+            RejectCode.WRONG_PARTITION,
+            f"on partition {partition}, murmur2 gives {partition_of(customer, partitions)}: "
+            "set partitioner=murmur2_random in librdkafka clients",
+            "customer_id",
+        )
+    if customer == RESERVED_KEY:
+        raise RejectError(
+            RejectCode.INVALID_FIELD, "customer_id: this id is reserved", "customer_id"
+        )
+    if isinstance(body, Replay):
+        return replay_fact(record, body, decode_original(body))
+    if isinstance(body, Discard):
+        return discard_fact(record, body)
+    return make_fact(record, body)
