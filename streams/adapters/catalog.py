@@ -10,13 +10,14 @@ from contextlib import contextmanager
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaError
 
 from schemas import codec
 from schemas.limits import OUTBOUND_RECORD_BYTES_MAX
 from schemas.structs import CatalogRecord
 from schemas.topics import CATALOG
 from streams.domain.context import CatalogView, Context
-from streams.errors import FaultError, SetupError
+from streams.errors import FaultError, SetupError, TransientError
 
 log = logging.getLogger(__name__)
 
@@ -56,8 +57,21 @@ class CatalogFollower:
         return self.view.context()
 
     async def start(self) -> None:
-        """Reads the catalog to its present end, then follows it. Raises FaultError for a record
-        that is none."""
+        """Reads the catalog to its present end, then follows it.
+
+        Raises FaultError for a record that is none, SetupError where there is no such topic,
+        TransientError where the broker does not answer.
+        """
+        try:
+            await self._read_to_end()
+        except KafkaError as error:
+            raise TransientError(
+                f"the catalog cannot be read: {type(error).__name__}: {error}",
+                action="Check that the broker runs and that TOLLGATE_KAFKA_BOOTSTRAP names it.",
+            ) from error
+        self._task = asyncio.create_task(self._follow())
+
+    async def _read_to_end(self) -> None:
         self._consumer = AIOKafkaConsumer(
             bootstrap_servers=self._bootstrap,
             enable_auto_commit=False,
@@ -76,7 +90,6 @@ class CatalogFollower:
         end = (await self._consumer.end_offsets([self._partition]))[self._partition]
         while self.view.next_offset < end:
             await self._poll()
-        self._task = asyncio.create_task(self._follow())
 
     async def stop(self) -> None:
         """Stops following."""

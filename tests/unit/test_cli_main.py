@@ -6,6 +6,7 @@ from typing import NoReturn
 import click
 import pytest
 
+from streams import __main__
 from streams.cli import main
 from streams.cli.options import with_settings
 from streams.errors import FaultError, SetupError, TollgateError, TransientError
@@ -59,6 +60,17 @@ def test_a_bug_keeps_its_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     plant(monkeypatch, raising(ZeroDivisionError()))
     with pytest.raises(ZeroDivisionError):
         main.run(["planted"])
+
+
+def test_a_bug_has_an_exit_code_that_no_command_answers_with(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plant(monkeypatch, raising(ZeroDivisionError()))
+    monkeypatch.setattr("sys.argv", ["tollgate", "planted"])
+    with pytest.raises(SystemExit) as ended:
+        __main__.main()
+    assert ended.value.code == 70
+    assert "ZeroDivisionError" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("returned", "code"), [(None, 0), (0, 0), (3, 3)])

@@ -151,6 +151,21 @@ def test_a_missing_and_a_strange_dead_letter_are_named(books: WrittenBooks) -> N
     assert any("nothing in the log demands this record" in line for line in lines), lines
 
 
+def test_a_copy_behind_records_of_the_next_cycles_is_named(books: WrittenBooks) -> None:
+    letter = books.records[DEAD_LETTERS.name][0]
+    segment = books.records[CLAIMS_CHANGELOG.name][0]
+    assert letter.value is not None
+    books.put(DEAD_LETTERS.name, letter.key, letter.value.replace(b'"cycle":2', b'"cycle":4'))
+    books.put(CLAIMS_CHANGELOG.name, b"1-4", segment.value)
+    image = books.image()
+    assert texts(books.audit(DictImage("x", image.accounts()))) == [], "a cycle under way"
+    books.put(DEAD_LETTERS.name, letter.key, letter.value)
+    books.put(CLAIMS_CHANGELOG.name, b"1-1", segment.value)
+    lines = texts(books.audit(DictImage("x", image.accounts())))
+    assert len(lines) == 2
+    assert all("nothing in the log demands this record" in line for line in lines)
+
+
 def test_claims_segments_are_compared(books: WrittenBooks) -> None:
     first, second, *_ = books.records[CLAIMS_CHANGELOG.name]
     assert first.value is not None

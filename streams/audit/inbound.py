@@ -1,0 +1,84 @@
+"""The inbound topics of a partition, read along the ranges that the cycles say they consumed."""
+
+from collections.abc import Callable, Iterator, Mapping
+
+from schemas.structs import Consumed, CycleEntry
+from streams.audit.books import Cursor
+from streams.audit.differ import shown
+from streams.audit.report import PartitionReport
+from streams.domain.facts import SourceRecord
+from streams.ports import Book
+
+
+class InboundBooks:
+    """Ranges must follow on each other, and no record may lie between two of them."""
+
+    def __init__(
+        self,
+        report: PartitionReport,
+        books: Mapping[str, Book],
+        lives: Callable[[int, str], bool],
+        customer: str | None,
+    ) -> None:
+        self._report = report
+        self._books = books
+        self._cursors = {name: Cursor(book) for name, book in books.items()}
+        self._lives = lives
+        self._key = None if customer is None else customer.encode()
+        self._positions: dict[str, int] = {}
+
+    def holds(self, own: CycleEntry) -> bool:
+        """Whether all that a cycle consumed is still there."""
+        return all(self._holds(own, piece) for piece in own.consumed)
+
+    def _holds(self, own: CycleEntry, piece: Consumed) -> bool:
+        cursor = self._cursors.get(piece.topic)
+        if cursor is None or piece.from_offset >= piece.to_offset:
+            return True
+        return self._lives(own.generation, piece.topic) and piece.from_offset >= cursor.start
+
+    def take(self, own: CycleEntry) -> Iterator[tuple[list[SourceRecord], int]]:
+        """The records of each range of a cycle, and the latest append time among them all; with a
+        customer, that one's records only."""
+        for piece in own.consumed:
+            cursor = self._cursors.get(piece.topic)
+            if cursor is None:
+                what = f"consumed {shown(piece.topic)}, which is no inbound topic"
+                self._report.differs("ledger", f"cycle {own.cycle}", what)
+                continue
+            self._follow_on(own, piece, cursor)
+            records = cursor.below(piece.to_offset)
+            self._positions[piece.topic] = piece.to_offset
+            latest_us = max((record.appended_at_us for record in records), default=0)
+            if self._key is not None:
+                records = [record for record in records if record.key == self._key]
+            yield records, latest_us
+
+    def _follow_on(self, own: CycleEntry, piece: Consumed, cursor: Cursor) -> None:
+        due = self._positions.get(piece.topic)
+        passed = cursor.below(piece.from_offset)
+        place = f"{piece.topic}, cycle {own.cycle}"
+        if passed:
+            what = (
+                f"{len(passed)} records at offsets {passed[0].offset} to {passed[-1].offset} were "
+                "decided by no cycle"
+            )
+            self._report.differs("inbound", place, what)
+        elif due is not None and piece.from_offset != due:
+            what = f"begins at offset {piece.from_offset}, due is {due}"
+            self._report.differs("inbound", place, what)
+
+    def skip(self, own: CycleEntry) -> None:
+        """Passes what a cycle consumed that is taken as recorded."""
+        for piece in own.consumed:
+            cursor = self._cursors.get(piece.topic)
+            if cursor is not None and self._lives(own.generation, piece.topic):
+                cursor.below(piece.to_offset)
+                self._positions[piece.topic] = piece.to_offset
+
+    def finish(self) -> None:
+        """Notes how far the cycles came, and what is still waiting for one."""
+        for name, book in self._books.items():
+            consumed = self._positions.get(name, book.start)
+            self._report.consumed[name] = consumed
+            self._report.waiting += max(0, book.end - consumed)

@@ -1,0 +1,323 @@
+"""One partition decided again, cycle by cycle as the ledger has recorded it (D1, D3, D4).
+
+Per cycle: what it says it consumed is read from the inbound topics, decided by the very functions
+that the worker calls, and compared byte by byte with the ledger, the dead letters and the claims
+that the cycle appended. The tables are compared at the cycle that they themselves name. What is
+decided again goes on as the state, so that one altered record is one difference.
+
+A cycle is taken as recorded where it lies outside the range asked for, or where its inbound records
+are gone (archived, or of an earlier generation): its entries are folded, its claims come from the
+claims' changelog.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from schemas import codec
+from schemas.money import parse_signed_amount
+from schemas.structs import CycleEntry, LedgerEntry, UsageEntry
+from schemas.topics import CLAIMS_CHANGELOG, DEAD_LETTERS, INBOUND, LEDGER
+from streams.audit.aligned import NOT_OURS, AlignedBooks, internal_letters
+from streams.audit.books import Contexts, RecordedCycle, ledger_cycles
+from streams.audit.claims import ClaimWindow
+from streams.audit.differ import NUMBERS, compare_records
+from streams.audit.inbound import InboundBooks
+from streams.audit.report import PartitionReport
+from streams.audit.state_check import StateCheck
+from streams.domain.appends import claims_record, dead_letter_record, ledger_record
+from streams.domain.context import RULES_VERSION
+from streams.domain.decoding import decode_records
+from streams.domain.facts import Fact, Rejected, SourceRecord
+from streams.domain.identity import split_segment, unpack_claim
+from streams.domain.invariants import check_cycle
+from streams.domain.pipeline import CycleResult, evolve, fold_cycle
+from streams.domain.state import PartitionState, Progress
+from streams.ports import Book, TableImage
+
+INBOUND_NAMES: Final = tuple(topic.name for topic in INBOUND)
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """Which part of a partition is decided again: cycles by domain time, and one customer alone.
+
+    Cycles before `since_us` are taken as recorded; from `until_us` on nothing is read.
+    """
+
+    since_us: int | None = None
+    until_us: int | None = None
+    customer: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PartitionBooks:
+    """The books of a partition by logical topic: the inbound ones, the ledger, the dead letters,
+    the claims' changelog.
+
+    `lives` says whether what a generation calls by a topic's name is the topic that there is now.
+    """
+
+    partition: int
+    books: Mapping[str, Book]
+    lives: Callable[[int, str], bool] = lambda _generation, _topic: True
+
+
+EachCycle = Callable[[CycleEntry, Sequence[SourceRecord], Sequence[SourceRecord]], None]
+"""Told of every cycle in the range: its own entry, its ledger records, its dead letters."""
+
+
+class CannotTellError(Exception):
+    """The audit of a partition cannot go on; the message says why."""
+
+
+def audit_partition(
+    books: PartitionBooks,
+    contexts: Contexts,
+    images: Sequence[TableImage] = (),
+    scope: Scope | None = None,
+    each_cycle: EachCycle | None = None,
+) -> PartitionReport:
+    """Decides a partition again and compares: a function of its arguments.
+
+    Differences are in the report, never exceptions.
+    """
+    replay = _Replay(books, contexts, images, scope or Scope(), each_cycle)
+    try:
+        replay.run()
+    except CannotTellError as reason:
+        replay.report.cannot_tell = str(reason)
+    return replay.report
+
+
+class _Replay:
+    def __init__(
+        self,
+        books: PartitionBooks,
+        contexts: Contexts,
+        images: Sequence[TableImage],
+        scope: Scope,
+        each_cycle: EachCycle | None,
+    ) -> None:
+        self.report = report = PartitionReport(books.partition)
+        self._partition = books.partition
+        self._contexts = contexts
+        self._scope = scope
+        self._each_cycle = each_cycle
+        self._ledger = books.books[LEDGER.name]
+        topics = {name: books.books[name] for name in INBOUND_NAMES}
+        self._inbound = InboundBooks(report, topics, books.lives, scope.customer)
+        self._aligned = AlignedBooks(
+            report, books.books[DEAD_LETTERS.name], books.books[CLAIMS_CHANGELOG.name]
+        )
+        self._claims = ClaimWindow()
+        self._state = PartitionState(Progress(), claims=self._claims.claims)
+        self._tables = StateCheck(report, images, scope.customer)
+
+    def run(self) -> None:
+        """All cycles of the range, then what is left over."""
+        ended = True
+        for cycle in ledger_cycles(self._ledger):
+            own = self._head(cycle)
+            if own is None:
+                continue
+            if self._scope.until_us is not None and own.decided_at >= self._scope.until_us:
+                ended = False
+                break
+            self._cycle(own, cycle)
+        self._tables.finish(ended=ended)
+        if ended:
+            self._aligned.left_over(self._state.progress.generation, self._state.progress.cycle)
+        self._inbound.finish()
+
+    def _head(self, cycle: RecordedCycle) -> CycleEntry | None:
+        """The cycle's own entry where the cycle follows on the one before it; else notes what it
+        is."""
+        progress = self._state.progress
+        own = _own_entry(cycle.records[0])
+        if own is None or own.partition != self._partition:
+            self._no_cycle(cycle, "no cycle of this partition")
+            return None
+        fresh = own.generation > progress.generation
+        due = 1 if fresh else progress.cycle + 1
+        if progress.cycle == 0 and (own.cycle > 1 or fresh):
+            raise CannotTellError(
+                f"the ledger begins with cycle {own.cycle} of generation {own.generation}: what "
+                "came before is not in it, and no balance can be derived without"
+            )
+        if own.generation < progress.generation or own.cycle < due:
+            self._no_cycle(cycle, f"repeats cycle {own.cycle} of generation {own.generation}")
+            return None
+        if own.cycle > due:
+            place = f"offset {cycle.records[0].offset}"
+            self.report.differs("ledger", place, f"cycle {own.cycle} where cycle {due} was due")
+            raise CannotTellError(f"cycle {due} is not in the ledger: nothing can follow on it")
+        if own.rules_version != RULES_VERSION:
+            raise CannotTellError(
+                f"cycle {own.cycle} was decided by version {own.rules_version} of the rules, this "
+                f"release has version {RULES_VERSION}: audit it with a release that has it"
+            )
+        return own
+
+    def _no_cycle(self, cycle: RecordedCycle, what: str) -> None:
+        for record in cycle.records:
+            what_else = f"{what}: nothing in the log demands this record"
+            self.report.differs("ledger", f"offset {record.offset}", what_else)
+
+    def _cycle(self, own: CycleEntry, cycle: RecordedCycle) -> None:
+        letters = self._aligned.letters_of(own)
+        segment = self._aligned.segment_of(own)
+        inside = self._scope.since_us is None or own.decided_at >= self._scope.since_us
+        state, report = self._state, self.report
+        report.cycles += 1
+        if inside and self._inbound.holds(own):
+            self._decide_again(own, cycle, letters, segment)
+        else:
+            report.given += 1
+            self._take_as_recorded(own, cycle, segment, inside=inside)
+        if inside:
+            self._count(own, cycle)
+            if self._each_cycle is not None:
+                self._each_cycle(own, cycle.records, letters)
+        self._tables.after(own, state, None if segment is None else segment.offset)
+        self._claims.add(state.new_claims, own.decided_at)
+        state.new_claims = {}
+        state.touched.clear()
+
+    def _decide_again(
+        self,
+        own: CycleEntry,
+        cycle: RecordedCycle,
+        letters: Sequence[SourceRecord],
+        segment: SourceRecord | None,
+    ) -> None:
+        state, place = self._state, f"cycle {own.cycle}"
+        try:
+            context = self._contexts(own.catalog_offset)
+        except ValueError as fault:
+            raise CannotTellError(
+                f"{place}: the catalog up to offset {own.catalog_offset} cannot be read: {fault}"
+            ) from fault
+        began_anew = own.generation > state.progress.generation
+        first_sequence = 0 if began_anew else state.progress.next_sequence
+        domain_time_us, facts = state.progress.domain_time_us, list[Fact | Rejected]()
+        internal = internal_letters(letters)
+        for records, latest_us in self._inbound.take(own):
+            domain_time_us = max(domain_time_us, latest_us)
+            decoded = decode_records(records, self._partition, context.partitions)
+            for at, record in enumerate(records) if internal else ():
+                letter = internal.get((record.topic, record.offset))
+                if letter is not None:
+                    decoded[at] = Rejected(record, letter.code, letter.reason, letter.field)
+            facts += decoded
+        self.report.internal += len(internal)
+        self.report.records += len(facts)
+        consumed = list(own.consumed)
+        try:
+            result = fold_cycle(state, self._partition, consumed, facts, context, domain_time_us)
+            check_cycle(result, first_sequence, len(facts))
+        except AssertionError as fault:
+            self.report.differs("invariants", place, str(fault))
+            raise CannotTellError(f"{place} cannot be decided again: {fault}") from fault
+        self._bill(result.entries)
+        if self._scope.customer is None:
+            self._compare(result, cycle, letters, segment)
+        else:
+            self._compare_customer(result, cycle, letters, self._scope.customer.encode())
+
+    def _compare(
+        self,
+        result: CycleResult,
+        cycle: RecordedCycle,
+        letters: Sequence[SourceRecord],
+        segment: SourceRecord | None,
+    ) -> None:
+        report, head = self.report, result.entries[0]
+        assert isinstance(head, CycleEntry)
+        entries = [ledger_record(entry) for entry in result.entries]
+        compare_records(report, "ledger", cycle.records, entries, codec.decode_entry)
+        first = head.dead_letter_sequence - head.dead_letters
+        due = [dead_letter_record(r, head, n) for n, r in enumerate(result.rejected, first)]
+        compare_records(report, "dead letters", letters, due, codec.decode_dead_letter)
+        claims, place = self._state.new_claims, f"cycle {head.cycle}"
+        if segment is None:
+            if claims and self._aligned.segments_whole:
+                report.differs("claims changelog", place, "the segment is missing")
+        elif not claims:
+            report.differs("claims changelog", place, "a segment where none is due")
+        elif (segment.key, segment.value) != claims_record(head, claims):
+            what = f"offset {segment.offset}: not the claims that the cycle made"
+            report.differs("claims changelog", place, what)
+
+    def _compare_customer(
+        self,
+        result: CycleResult,
+        cycle: RecordedCycle,
+        letters: Sequence[SourceRecord],
+        key: bytes,
+    ) -> None:
+        """The records of one customer, whatever their numbers: those count all customers."""
+        report, own = self.report, _own_entry(cycle.records[0])
+        assert own is not None
+        found = [record for record in cycle.records[1:] if record.key == key]
+        entries = [ledger_record(entry) for entry in result.entries[1:]]
+        compare_records(report, "ledger", found, entries, codec.decode_entry, NUMBERS)
+        found = [record for record in letters if record.key == key]
+        due = [dead_letter_record(rejected, own, 0) for rejected in result.rejected]
+        compare_records(report, "dead letters", found, due, codec.decode_dead_letter, NUMBERS)
+        progress = self._state.progress
+        progress.next_sequence = own.sequence + len(cycle.records)
+        progress.next_dead_letter = own.dead_letter_sequence
+
+    def _take_as_recorded(
+        self,
+        own: CycleEntry,
+        cycle: RecordedCycle,
+        segment: SourceRecord | None,
+        *,
+        inside: bool,
+    ) -> None:
+        state = self._state
+        entries: list[LedgerEntry] = []
+        for record in cycle.records:
+            try:
+                entries.append(codec.decode_entry(record.value or b""))
+            except ValueError:
+                self.report.differs("ledger", f"offset {record.offset}", NOT_OURS)
+        try:
+            for entry in entries:
+                evolve(state, entry)
+        except AssertionError as fault:
+            raise CannotTellError(f"cycle {own.cycle} cannot be folded: {fault}") from fault
+        for key, packed in split_segment(segment.value) if segment and segment.value else ():
+            state.claims[key] = state.new_claims[key] = unpack_claim(packed)
+        self._inbound.skip(own)
+        if inside:
+            self._bill(entries)
+
+    def _bill(self, entries: Sequence[LedgerEntry]) -> None:
+        report, costs = self.report, self.report.cost_pico
+        for entry in entries:
+            if isinstance(entry, UsageEntry):
+                report.units += entry.units
+                cost = parse_signed_amount(entry.cost)
+                costs[entry.currency] = costs.get(entry.currency, 0) + cost
+
+    def _count(self, own: CycleEntry, cycle: RecordedCycle) -> None:
+        report = self.report
+        report.accepted += own.accepted
+        report.duplicates += own.duplicates
+        report.refused += own.dead_letters
+        report.entries += len(cycle.records)
+        if report.first_offset is None:
+            report.first_offset = cycle.records[0].offset
+        report.last_offset = cycle.records[-1].offset
+        report.last_sequence = own.sequence + len(cycle.records) - 1
+
+
+def _own_entry(record: SourceRecord) -> CycleEntry | None:
+    try:
+        entry = codec.decode_entry(record.value or b"")
+    except ValueError:
+        return None
+    return entry if isinstance(entry, CycleEntry) else None
