@@ -20,7 +20,7 @@ LOCK_VENV := .venv-lock
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
 
 # Folders of tests, the quick ones first; tests/conftest.py keeps the same order within one run.
-FAST_TESTS := $(wildcard tests/unit tests/property tests/guard)
+FAST_TESTS := $(wildcard tests/unit tests/property tests/simulation tests/guard)
 
 .DEFAULT_GOAL := help
 
@@ -40,6 +40,10 @@ up: $(VENV)/.run ## Run everything on this machine until Ctrl-C
 down: $(VENV)/.run ## Stop what `make up` runs
 	@$(BIN)/tollgate down
 
+.PHONY: audit
+audit: $(VENV)/.run ## Decide everything again from the log and compare
+	@$(BIN)/tollgate audit
+
 .PHONY: doctor
 doctor: $(VENV)/.run ## Tell what is missing on this machine and how to get it
 	@$(BIN)/tollgate doctor
@@ -51,6 +55,16 @@ test: lint ## Everything that must pass: lint, types, imports, all tests
 .PHONY: check
 check: lint ## The quick, offline part of `make test`
 	@$(BIN)/python -m pytest $(FAST_TESTS)
+
+SEEDS ?= 1
+FROM ?= 1
+.PHONY: soak
+soak: $(VENV)/.dev ## Kill, pause and cut off a running installation; SEEDS=N schedules, FROM=K
+	@$(BIN)/python -m tests.soak --seeds $(SEEDS) --from $(FROM)
+
+.PHONY: failover
+failover: $(VENV)/.dev ## Measure how long a partition stands still when its owner ends
+	@$(BIN)/python -m tests.recovery.failover
 
 .PHONY: lint
 lint: $(VENV)/.dev ## ruff, mypy and the import contracts

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 FOLDERS: Final = (
     "unit",
     "property",
+    "simulation",
     "golden",
     "guard",
     "contract",

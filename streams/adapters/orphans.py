@@ -28,6 +28,14 @@ CLOSE_ATTEMPTS_MAX: Final = 3
 """Aborts until the partitions are clean: the first does it, the others are for a broker that is
 still busy with its start."""
 
+BACKOFF_MS: Final = 5
+"""The client waits this long once for each topic that it has not heard of yet; its default of 100
+would take up most of a planned hand-over."""
+
+RETRY_MS: Final = 5
+"""The client learns of each topic by a failed try and pauses; its default of 100 ms, eight times,
+would be most of a hand-over."""
+
 PLACEHOLDER_KEY: Final = b"\x00orphans"
 """Key of the record that takes part in the abort; a compacted topic takes none without a key."""
 
@@ -77,7 +85,10 @@ async def open_places(bootstrap: str, places: list[TopicPartition]) -> list[Topi
 
 async def _ends(bootstrap: str, places: list[TopicPartition], isolation: str) -> Any:
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap, enable_auto_commit=False, isolation_level=isolation
+        bootstrap_servers=bootstrap,
+        enable_auto_commit=False,
+        isolation_level=isolation,
+        retry_backoff_ms=BACKOFF_MS,
     )
     try:
         await consumer.start()

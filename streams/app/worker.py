@@ -8,6 +8,7 @@ import gc
 import logging
 import os
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
@@ -50,6 +51,11 @@ FETCH_BYTES_MAX: Final = 2 * 1024 * 1024
 HEARTBEAT_SECONDS: Final = 0.3
 """A member learns of a rebalance by its next heartbeat, so this is the larger part of a planned
 hand-over; a heartbeat is one small request."""
+
+
+STOP_SECONDS_MAX: Final = 8.0
+"""How long a worker that was asked to stop may take after its last cycle: below the 15 s after
+which a supervisor kills."""
 
 
 def state_directory(settings: Settings) -> Path:
@@ -130,6 +136,7 @@ class Worker:
         app.halt = halt
         app.inbound_topics = frozenset(topic.full_name(prefix) for topic in INBOUND)
         app.on_before_configured.connect(_freeze_garbage)
+        app.on_before_shutdown.connect(_end_in_time)
 
         @app.agent(ready, name="tollgate.cycles", concurrency=CYCLES_AT_ONCE)
         async def cycles(partitions: faust.StreamT[int]) -> None:
@@ -228,6 +235,20 @@ def _freeze_garbage(*_args: Any, **_kwargs: Any) -> None:
     # would cost milliseconds in the middle of cycles.
     gc.collect()
     gc.freeze()
+
+
+def _end_in_time(*_args: Any, **_kwargs: Any) -> None:
+    # A rebalance that meets the end of a worker can leave Faust waiting for its consumer for ever.
+    timer = threading.Timer(STOP_SECONDS_MAX, _end_now)
+    timer.daemon = True
+    timer.start()
+
+
+def _end_now() -> None:
+    log.warning("the consumer does not stop; ending all the same: whatever counts is committed")
+    for stream in (sys.stdout, sys.stderr):
+        stream.flush()
+    os._exit(0)
 
 
 def run_worker(settings: Settings) -> None:

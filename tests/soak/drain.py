@@ -1,0 +1,116 @@
+"""Waiting until everything that was sent has arrived: decided, committed, visible, inserted."""
+
+import asyncio
+import time
+from typing import Final
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from schemas.topics import (
+    ACCOUNTS_CHANGELOG,
+    CLAIMS_CHANGELOG,
+    DEAD_LETTERS,
+    INBOUND,
+    LEDGER,
+    TOPICS,
+)
+from streams.adapters.clickhouse import ClickHouse
+from streams.settings import Settings
+from tests.embedded_waiting import until
+from tests.installation import Installation
+
+DRAIN_SECONDS: Final = 90.0
+"""A deadline: two session timeouts and a restart of everything on a busy machine are a third."""
+WRITTEN: Final = (LEDGER, DEAD_LETTERS, ACCOUNTS_CHANGELOG, CLAIMS_CHANGELOG)
+
+
+def drain(installation: Installation, clickhouse: ClickHouse) -> None:
+    """Returns when the workers have committed everything and the sinks have inserted it."""
+    asyncio.run(_drain_group(installation.settings))
+    asyncio.run(_settle(installation.settings))
+    due = {
+        table: sum(len(part) for part in installation.read(topic.name))
+        for topic, table in ((LEDGER, "ledger"), (DEAD_LETTERS, "dead_letters"))
+    }
+
+    def filled() -> bool:
+        return all(
+            clickhouse.query(f"SELECT count() FROM {table}").rows[0][0] >= count
+            for table, count in due.items()
+        )
+
+    until(filled, "all entries in ClickHouse", DRAIN_SECONDS)
+
+
+async def _drain_group(settings: Settings) -> None:
+    """Returns when the group's offsets are at the inbound topics' ends."""
+    prefix = settings.topic_prefix
+    places = [
+        TopicPartition(prefix + topic.name, partition)
+        for topic in INBOUND
+        for partition in range(settings.partitions)
+    ]
+    consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka_bootstrap)
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap)
+    await consumer.start()
+    await admin.start()
+    try:
+        ends = await consumer.end_offsets(places)
+        deadline = time.monotonic() + DRAIN_SECONDS
+        while True:
+            found = await admin.list_consumer_group_offsets(settings.app_id, partitions=places)
+            behind = {
+                f"{tp.topic[len(prefix) :]}-{tp.partition}": (max(0, found[tp].offset), end)
+                for tp, end in ends.items()
+                if max(0, found[tp].offset) < end
+            }
+            if not behind:
+                return
+            assert time.monotonic() < deadline, f"not consumed (committed, end): {behind}"
+            await asyncio.sleep(0.2)
+    finally:
+        await admin.close()
+        await consumer.stop()
+
+
+async def _settle(settings: Settings) -> None:
+    """Returns when no transaction is open in any topic that a worker writes: a commit is answered
+    before its markers are in every partition, and what lies behind a missing one is not visible."""
+    prefix = settings.topic_prefix
+    places = [
+        TopicPartition(prefix + topic.name, partition)
+        for topic in WRITTEN
+        for partition in range(settings.partitions)
+    ]
+    everything = AIOKafkaConsumer(bootstrap_servers=settings.kafka_bootstrap)
+    visible = AIOKafkaConsumer(
+        bootstrap_servers=settings.kafka_bootstrap, isolation_level="read_committed"
+    )
+    await everything.start()
+    await visible.start()
+    try:
+        deadline = time.monotonic() + DRAIN_SECONDS
+        while True:
+            seen, ends = await visible.end_offsets(places), await everything.end_offsets(places)
+            open_ones = {
+                f"{tp.topic[len(prefix) :]}-{tp.partition}": (seen[tp], ends[tp])
+                for tp in places
+                if seen[tp] < ends[tp]
+            }
+            if not open_ones:
+                return
+            assert time.monotonic() < deadline, f"open transactions (visible, end): {open_ones}"
+            await asyncio.sleep(0.2)
+    finally:
+        await visible.stop()
+        await everything.stop()
+
+
+async def delete_topics(settings: Settings) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap)
+    await admin.start()
+    try:
+        await admin.delete_topics([topic.full_name(settings.topic_prefix) for topic in TOPICS])
+    finally:
+        await admin.close()
