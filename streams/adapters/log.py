@@ -16,8 +16,8 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from schemas.limits import OUTBOUND_RECORD_BYTES_MAX
-from schemas.topics import ACCOUNTS_CHANGELOG, CLAIMS_CHANGELOG, DEAD_LETTERS, LEDGER
 from streams.adapters.orphans import close_orphans
+from streams.domain.appends import APPENDED
 from streams.errors import FaultError
 from streams.limits import TRANSACTION_TIMEOUT_MS
 from streams.ports import Appends
@@ -25,9 +25,6 @@ from streams.ports import Appends
 BATCH_BYTES_MAX: Final = 512 * 1024
 """A produce batch. Well below the topics' limit of a batch, large enough that a cycle is a few of
 them."""
-
-WRITTEN: Final = (LEDGER, DEAD_LETTERS, ACCOUNTS_CHANGELOG, CLAIMS_CHANGELOG)
-"""The topics that the transactions of cycles write."""
 
 RELEASE_SECONDS_MAX: Final = 5.0
 """How long a producer may take to stop. Fencing does not need it: the next owner takes the id
@@ -53,7 +50,7 @@ class KafkaCycleLog:
         """
         await self.release()
         await asyncio.gather(*(self._start(partition) for partition in partitions))
-        topics = [topic.full_name(self._prefix) for topic in WRITTEN]
+        topics = [self._prefix + topic for topic in APPENDED]
         await close_orphans(self._bootstrap, self._producers, topics)
 
     async def _start(self, partition: int) -> None:

@@ -24,9 +24,11 @@ from streams.adapters.faust_batches import BatchApp, BatchTableManager
 from streams.adapters.log import KafkaCycleLog
 from streams.adapters.state_lock import lock_state_directory
 from streams.adapters.store import BatchTable, FaustStore
+from streams.adapters.tails import read_tails
 from streams.agents.cycle import CycleOutcome, PartitionCycle, read_progress
 from streams.agents.ownership import CycleBounds, Ownership
 from streams.agents.positions import start_positions
+from streams.agents.wholeness import TAILS, check_whole
 from streams.app.addresses import kafka_bootstrap
 from streams.app.generations import check_installation, check_topics
 from streams.errors import SetupError
@@ -95,6 +97,7 @@ class Worker:
         bootstrap = kafka_bootstrap(settings)
         prefix = settings.topic_prefix
         self._settings = settings
+        self._bootstrap = bootstrap
         self._prefix = prefix
         self.app = app = make_app(settings, bootstrap)
         tables = {
@@ -182,8 +185,13 @@ class Worker:
         """Owns partitions from where their tables are."""
         cut = len(self._prefix)
         positions = {}
+        tails = await read_tails(
+            self._bootstrap, [self._prefix + topic for topic in TAILS], committed
+        )
         for partition, offsets in committed.items():
             progress = read_progress(self._store, partition)
+            ends = {topic: tails[self._prefix + topic, partition] for topic in TAILS}
+            check_whole(partition, progress, ends)
             await self._catalog.context(progress.catalog_offset)
             positions[partition] = start_positions(
                 partition,

@@ -17,7 +17,7 @@ from streams.domain.budget import Account
 from streams.domain.decoding import RESERVED_KEY
 from streams.domain.facts import Rejected
 from streams.domain.identity import Claim, pack_segment
-from streams.domain.ledger import entry_id
+from streams.domain.ledger import entry_id, segment_key
 from streams.domain.pipeline import CycleResult
 from streams.domain.state import PartitionState, Progress
 
@@ -66,7 +66,7 @@ def account_records(accounts: Iterable[Account]) -> list[KeyedBytes]:
 
 def claims_record(own: CycleEntry, claims: dict[bytes, Claim]) -> KeyedBytes:
     """The claims of a cycle as one changelog record, called by generation and cycle."""
-    return b"%d-%d" % (own.generation, own.cycle), pack_segment(claims)
+    return segment_key(own.generation, own.cycle).encode(), pack_segment(claims)
 
 
 def dead_letter_record(rejected: Rejected, own: CycleEntry, sequence: int) -> KeyedBytes:

@@ -10,6 +10,11 @@ def entry_id(generation: int, topic: str, partition: int, offset: int, index: in
     return f"{generation}-{topic}-{partition}-{offset}-{index}"
 
 
+def segment_key(generation: int, cycle: int) -> str:
+    """What the claims' changelog calls the claims of a cycle."""
+    return f"{generation}-{cycle}"
+
+
 def cycle_id(generation: int, partition: int, cycle: int) -> str:
     """The id of a cycle's own entry."""
     return f"{generation}-cycle-{partition}-{cycle}"

@@ -46,7 +46,7 @@ from streams.domain.facts import (
     internal,
 )
 from streams.domain.identity import Claim, Verdict, judge
-from streams.domain.ledger import cycle_id
+from streams.domain.ledger import cycle_id, segment_key
 from streams.domain.state import PartitionState, Progress
 
 FOLD_ORDER: Final = (BUDGETS.name, SIGNALS.name, USAGE.name)
@@ -172,6 +172,8 @@ def evolve(state: PartitionState, entry: LedgerEntry) -> None:
         progress.catalog_offset = entry.catalog_offset
         progress.next_sequence = max(progress.next_sequence, entry.sequence + 1)
         progress.next_dead_letter = entry.dead_letter_sequence
+        if entry.accepted:
+            progress.claims_segment = segment_key(entry.generation, entry.cycle)
         for piece in entry.consumed:
             progress.consumed[piece.topic] = piece.to_offset
         return

@@ -11,7 +11,8 @@ class Progress:
     """How far a partition is. The sequences are those of the next entry and the next dead letter;
     `domain_time_us` is the running maximum of append times (D5); `consumed` holds the next offset
     of each inbound topic, by logical name: the tables themselves say where their partition goes on,
-    in the same transaction as their content."""
+    in the same transaction as their content. `claims_segment` is the key of the last segment in the
+    claims' changelog."""
 
     cycle: int = 0
     next_sequence: int = 0
@@ -20,6 +21,7 @@ class Progress:
     catalog_offset: int = 0
     generation: int = 1
     consumed: dict[str, int] = field(default_factory=dict)
+    claims_segment: str = ""
 
 
 @dataclass(slots=True)

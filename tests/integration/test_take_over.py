@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from schemas.budget import Denomination
 from schemas.partitioner import partition_of
 from schemas.structs import CycleEntry, GrantEntry, PlanGrant, Rules, UsageEntry
-from schemas.topics import INBOUND, USAGE
+from schemas.topics import CLAIMS_CHANGELOG, DEAD_LETTERS, INBOUND, LEDGER, USAGE
 from streams.adapters import catalog
 from streams.adapters.catalog import CatalogFollower, append_catalog, read_catalog
 from streams.app.worker import EXIT_FAULT
@@ -90,6 +90,21 @@ def test_a_group_whose_offsets_were_reset_by_hand_stops_the_worker(
     assert worker.wait(WAIT_SECONDS) == EXIT_FAULT
     assert "the group has committed 1, the tables are at 2" in installation.log_text()
     assert accepted_ids(installation) == ["e1", "e2"]
+
+
+@pytest.mark.parametrize("topic", [LEDGER.name, DEAD_LETTERS.name, CLAIMS_CHANGELOG.name])
+def test_a_topic_that_ends_with_more_than_the_tables_know_stops_the_worker(
+    installation: Installation, topic: str
+) -> None:
+    produce(installation, "e1")
+    work(installation)
+    before = installation.entries()
+    installation.produce(topic, [b"a stranger's"], key=CUSTOMER)
+    worker = installation.start_worker()
+    assert worker.wait(WAIT_SECONDS) == EXIT_FAULT
+    assert f"partition {PARTITION}: {topic}" in installation.log_text()
+    if topic != LEDGER.name:
+        assert installation.entries() == before
 
 
 async def commit(installation: Installation, offset: int) -> None:

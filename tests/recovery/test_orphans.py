@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING
 
 import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.config_resource import ConfigResource, ConfigResourceType
 
-from schemas.topics import LEDGER
+from schemas.topics import ACCOUNTS_CHANGELOG, LEDGER
 from streams.adapters.orphans import close_orphans, open_places
 from streams.embedded.endpoints import Endpoints
 from streams.errors import FaultError
@@ -79,5 +81,67 @@ def test_a_cycle_that_a_restarting_broker_rolled_back_counts_once(
         assert paused.wait() == -signal.SIGKILL
         installation.start_worker("heir")
         installation.wait_consumed()
-        print("orphans:", "ending transactions" in installation.log_text("heir"))
+        check_books(installation)
+
+
+async def verify_partitions(bootstrap: str, *, on: bool) -> None:
+    """Whether the broker asks its coordinator before it takes a record into a transaction."""
+    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    await admin.start()
+    try:
+        configs = {"transaction.partition.verification.enable": "true" if on else "false"}
+        await admin.alter_configs([ConfigResource(ConfigResourceType.BROKER, "1", configs=configs)])
+    finally:
+        await admin.close()
+
+
+async def leave_orphan(installation: Installation, topic: str, value: bytes) -> None:
+    """A record of a transaction that is over for the coordinator and open in the partition: the
+    coordinator is never told that the partition takes part, so it writes no marker there."""
+    bootstrap = str(installation.settings.kafka_bootstrap)
+    place = TopicPartition(installation.settings.topic_prefix + topic, 0)
+    await verify_partitions(bootstrap, on=False)
+    try:
+        async with transactional(installation, "0") as producer:
+            await producer.begin_transaction()
+            producer._txn_manager._txn_partitions.add(place)
+            await producer.send_and_wait(place.topic, value, key=b"somebody", partition=0)
+            producer._txn_manager._txn_partitions.clear()
+            await producer.abort_transaction()
+    finally:
+        await verify_partitions(bootstrap, on=True)
+    assert await open_places(bootstrap, [place]) == [place]
+
+
+async def commit_once(installation: Installation) -> None:
+    topic = installation.settings.topic_prefix + LEDGER.name
+    async with transactional(installation, "0") as producer:
+        await producer.begin_transaction()
+        await producer.send_and_wait(topic, b"next", partition=0)
+        await producer.commit_transaction()
+
+
+def test_without_a_repair_the_next_commit_would_show_the_orphan(
+    endpoints: Endpoints, unique_name: str, tmp_path: Path
+) -> None:
+    with one_partition(endpoints, unique_name, tmp_path / "home") as installation:
+        asyncio.run(leave_orphan(installation, LEDGER.name, b"rolled back"))
+        asyncio.run(commit_once(installation))
+        (visible,) = installation.read(LEDGER.name)
+        assert [record.value for record in visible] == [b"rolled back", b"next"]
+
+
+def test_an_owner_ends_orphans_before_it_reads_and_nobody_ever_sees_them(
+    endpoints: Endpoints, unique_name: str, tmp_path: Path
+) -> None:
+    with one_partition(endpoints, unique_name, tmp_path / "home") as installation:
+        produce(installation, "first")
+        for topic in (LEDGER.name, ACCOUNTS_CHANGELOG.name):
+            asyncio.run(leave_orphan(installation, topic, b"rolled back"))
+        installation.start_worker("owner")
+        installation.wait_consumed()
+        assert "ending transactions that the broker left open" in installation.log_text("owner")
+        for topic in (LEDGER.name, ACCOUNTS_CHANGELOG.name):
+            (visible,) = installation.read(topic)
+            assert b"rolled back" not in [record.value for record in visible]
         check_books(installation)

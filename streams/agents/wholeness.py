@@ -1,0 +1,75 @@
+"""Whether the last transaction of a partition is whole: all of its topics end with the same cycle.
+
+A transaction is all or nothing, unless the broker loses its markers in one topic and not in another
+(decision 006). An owner that went on would build on a ledger that the tables do not know, or forget
+claims; so it looks before it reads, and stops.
+"""
+
+from collections.abc import Mapping
+from typing import Final, Protocol
+
+from schemas import codec
+from schemas.topics import CLAIMS_CHANGELOG, DEAD_LETTERS, LEDGER
+from streams.domain.state import Progress
+from streams.errors import FaultError
+
+TAILS: Final = (LEDGER.name, DEAD_LETTERS.name, CLAIMS_CHANGELOG.name)
+"""The topics beside the accounts' changelog, by logical name."""
+
+
+class End(Protocol):
+    """How a partition of a topic ends; see `streams.adapters.tails.Tail`."""
+
+    @property
+    def key(self) -> bytes | None:
+        """Key of the last committed record."""
+        ...
+
+    @property
+    def value(self) -> bytes | None:
+        """Its value; None where there is no record."""
+        ...
+
+    @property
+    def cut(self) -> bool:
+        """Whether retention has deleted from the beginning."""
+        ...
+
+
+def check_whole(partition: int, progress: Progress, ends: Mapping[str, End]) -> None:
+    """Compares how ledger, dead letters and claims end with what the recovered tables say.
+
+    `ends` go by logical topic. Raises FaultError naming the first topic that differs.
+    """
+    for topic, following in (
+        (LEDGER.name, progress.next_sequence),
+        (DEAD_LETTERS.name, progress.next_dead_letter),
+    ):
+        found = _sequence_after(ends[topic], progress.generation)
+        if found != following:
+            raise _torn(partition, topic, f"goes on with sequence {found}", f"with {following}")
+    claims = ends[CLAIMS_CHANGELOG.name]
+    last = (claims.key or b"").decode("utf-8", "replace")
+    if last != progress.claims_segment and not (claims.value is None and claims.cut):
+        due = progress.claims_segment or "none"
+        raise _torn(partition, CLAIMS_CHANGELOG.name, f"ends with segment {last or 'none'}", due)
+
+
+def _sequence_after(end: End, generation: int) -> int:
+    """The sequence that follows in a generation: 0 where the topic holds nothing of it."""
+    if end.value is None:
+        return 0
+    try:
+        mark = codec.decode_mark(end.value)
+    except ValueError:
+        return -1
+    return mark.sequence + 1 if mark.generation >= generation else 0
+
+
+def _torn(partition: int, topic: str, found: str, due: str) -> FaultError:
+    return FaultError(
+        f"partition {partition}: {topic} {found}, the tables say {due}",
+        action="The last transaction is not whole, or somebody else wrote to the topic. Nothing "
+        "was read or written. Run `tollgate audit`, keep the broker's log, and restore the topics "
+        "of this partition to one point in time.",
+    )
