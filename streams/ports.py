@@ -249,6 +249,12 @@ class TableImage(Protocol):
         """What it is, for a person."""
         ...
 
+    @property
+    def settled(self) -> bool:
+        """Whether it ends with a whole cycle. One that follows its changelog, a standby or a table
+        that is being rebuilt, may stand in the middle of one."""
+        ...
+
     def accounts(self) -> Mapping[bytes, bytes]:
         """All accounts, and the progress under PROGRESS_KEY."""
         ...

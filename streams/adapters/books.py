@@ -26,6 +26,7 @@ from schemas.topics import (
     LEDGER,
 )
 from streams.adapters.databases import make_options
+from streams.adapters.store import FOLLOWING_KEY
 from streams.domain.facts import SourceRecord
 from streams.domain.identity import CLAIM_BYTES
 from streams.errors import FaultError, SetupError, TransientError
@@ -237,6 +238,7 @@ class ChangelogImage:
     segment by segment, with the cycles."""
 
     name = "accounts changelog"
+    settled = True
 
     def __init__(self, book: Book) -> None:
         self._book = book
@@ -265,13 +267,14 @@ class StoreImage:
     def __init__(self, directory: Path, partition: int) -> None:
         """Open the databases. Raises SetupError where one cannot be read."""
         self.name = f"store {directory}"
-        self._offset_key = b"__faust\0offset__"
+        self._own_keys = (b"__faust\0offset__", FOLLOWING_KEY)
         self._paths = {
             table: directory / "v1" / "tables" / f"{table.value}-{partition}.db" for table in Table
         }
         # Claims are written first: opened first, they are never ahead of what the accounts name.
         self._claims = self._open(Table.CLAIMS)
         self._accounts = self._open(Table.ACCOUNTS)
+        self.settled = self._accounts is None or self._accounts.get(FOLLOWING_KEY) is None
 
     def _open(self, table: Table) -> Any:
         path = self._paths[table]
@@ -303,15 +306,15 @@ class StoreImage:
         """See `ports.TableImage`."""
         if self._accounts is None:
             return {}
-        return {k: v for k, v in self._accounts.items() if k != self._offset_key}
+        return {k: v for k, v in self._accounts.items() if k not in self._own_keys}
 
     def claims(self) -> tuple[int | None, Iterator[tuple[bytes, bytes]]] | None:
         """See `ports.TableImage`."""
         if self._claims is None:
             return None
-        offset = self._claims.get(self._offset_key)
+        offset = self._claims.get(self._own_keys[0])
         # With an expiry RocksDB keeps four bytes of time behind each value, which only a
         # connection with an expiry takes away.
         last = None if offset is None else int(offset[:-4])
-        rows = ((k, v[:CLAIM_BYTES]) for k, v in self._claims.items() if k != self._offset_key)
+        rows = ((k, v[:CLAIM_BYTES]) for k, v in self._claims.items() if k not in self._own_keys)
         return last, rows

@@ -35,6 +35,7 @@ class DictImage:
         """`claims` None: this image has none; `segment_offset` is that of the last segment in
         it."""
         self.name = name
+        self.settled = True
         self._accounts = accounts
         self._claims = claims
         self._segment_offset = segment_offset

@@ -7,7 +7,7 @@ One RocksDB database per table and partition: `databases`.
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Final, cast
 
 import faust
 import rocksdict
@@ -19,6 +19,10 @@ from streams.domain.identity import split_segment
 from streams.ports import Changes, Table
 
 Row = tuple[bytes, bytes | None]
+
+FOLLOWING_KEY: Final = b"__tollgate\0following__"
+"""There while a table follows its changelog: batches of a recovery do not end where cycles do, so a
+table that a crash leaves then may stand in the middle of one (the audit must know)."""
 
 
 class BatchStore(RocksDBStore):
@@ -33,6 +37,7 @@ class BatchStore(RocksDBStore):
     def __init__(self, url: Any, app: Any, table: Any, **kwargs: Any) -> None:
         super().__init__(url, app, table, driver="rocksdict", **kwargs)
         self.changelog_id: str | None = None
+        self._settled: set[int] = set()
         self.expand = expand_segments if table.name == Table.CLAIMS else list
 
     def database(self, partition: int) -> Database:
@@ -52,6 +57,7 @@ class BatchStore(RocksDBStore):
 
     def set_aside(self, partition: int, reason: str) -> None:
         """Gives up what a partition holds: the next access finds an empty database."""
+        self._settled.discard(partition)
         opened = self._dbs.pop(partition, None)
         if opened is not None:
             opened.close()
@@ -85,8 +91,18 @@ class BatchStore(RocksDBStore):
 
     def apply_changelog(self, partition: int, records: Sequence[Any]) -> None:
         """A run of changelog records, whole, as recovery reads them."""
+        self._settled.discard(partition)
         rows = self.expand((record.key, record.value) for record in records)
-        self.write(partition, rows, records[-1].offset)
+        self.write(partition, [*rows, (FOLLOWING_KEY, b"1")], records[-1].offset)
+
+    def settle(self, partition: int) -> None:
+        """The recovery is over: from now on only whole cycles are written."""
+        if partition in self._settled:
+            return
+        offset = self.persisted_offset(TP(self.table_name, partition))
+        if offset is not None:
+            self.write(partition, [(FOLLOWING_KEY, None)], offset)
+        self._settled.add(partition)
 
 
 def expand_segments(records: Iterable[Row]) -> list[Row]:
@@ -118,6 +134,11 @@ class FaustStore:
     def write(self, table: Table, partition: int, changes: Changes) -> None:
         """All rows and the changelog offset, atomically."""
         self._store(table).write(partition, changes.rows, changes.changelog_offset)
+
+    def settle(self, partition: int) -> None:
+        """Says that a partition's tables are recovered, before its first cycle."""
+        for table in Table:
+            self._store(table).settle(partition)
 
     def identify(self, changelog_ids: Mapping[Table, str | None]) -> None:
         """Says which topic, by the broker's id, fills each table; for databases opened from now

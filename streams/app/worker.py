@@ -189,6 +189,7 @@ class Worker:
             self._bootstrap, [self._prefix + topic for topic in TAILS], committed
         )
         for partition, offsets in committed.items():
+            self._store.settle(partition)
             progress = read_progress(self._store, partition)
             ends = {topic: tails[self._prefix + topic, partition] for topic in TAILS}
             check_whole(partition, progress, ends)

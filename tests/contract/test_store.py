@@ -4,11 +4,19 @@ import multiprocessing
 import os
 import signal
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
 from streams.adapters.memory import MemoryStore
-from streams.adapters.store import BatchTable, FaustStore, expand_segments
+from streams.adapters.store import (
+    FOLLOWING_KEY,
+    BatchStore,
+    BatchTable,
+    FaustStore,
+    expand_segments,
+)
 from streams.app.worker import make_app
 from streams.domain.identity import Claim, pack_claim, pack_segment
 from streams.ports import Changes, Store, Table
@@ -75,3 +83,16 @@ def test_a_claims_segment_becomes_the_rows_that_were_packed() -> None:
     claims = {bytes([i] * 16): Claim(bytes([i + 1] * 16), 1_000 + i, i) for i in range(3)}
     rows = expand_segments([(b"1", pack_segment(claims)), (b"2", None)])
     assert rows == [(key, pack_claim(claim)) for key, claim in claims.items()]
+
+
+def test_a_table_that_follows_its_changelog_says_so_until_it_is_settled(tmp_path: Path) -> None:
+    store = rocksdb_store(tmp_path)
+    accounts = cast(BatchStore, store._tables[Table.ACCOUNTS].data)
+    accounts.apply_changelog(0, [SimpleNamespace(key=b"a", value=b"1", offset=4)])
+    assert store.read(Table.ACCOUNTS, 0, [b"a", FOLLOWING_KEY]) == [b"1", b"1"]
+
+    store.settle(0)
+    assert store.read(Table.ACCOUNTS, 0, [b"a", FOLLOWING_KEY]) == [b"1", None]
+    assert store.changelog_offset(Table.ACCOUNTS, 0) == 4
+    accounts.apply_changelog(0, [SimpleNamespace(key=b"a", value=b"2", offset=6)])
+    assert store.read(Table.ACCOUNTS, 0, [FOLLOWING_KEY]) == [b"1"], "a standby again"
