@@ -29,6 +29,9 @@ is visible."""
 FIRST_RECORD_WAIT_MS: Final = 1_000
 """How long `take` waits for a first record before it gives its caller a turn."""
 
+HEARTBEAT_MS: Final = 300
+"""A member learns of a rebalance by its next heartbeat: the larger part of a planned hand-over."""
+
 HINT_EVERY_SECONDS: Final = 1.0
 """How often the hints are stored: a stale hint costs a few searches at the next start, a stored
 one a round trip per partition."""
@@ -187,7 +190,7 @@ class LedgerSource:
             auto_offset_reset="earliest",
             session_timeout_ms=options.session_timeout_ms,
             rebalance_timeout_ms=REBALANCE_MS_MAX,
-            heartbeat_interval_ms=options.session_timeout_ms // 3,
+            heartbeat_interval_ms=HEARTBEAT_MS,
             fetch_max_wait_ms=FETCH_WAIT_MS,
             max_partition_fetch_bytes=FETCH_BYTES,
         )
