@@ -5,9 +5,15 @@ before it is the one the mark names. So a table that was dropped, or restored fr
 backup, is filled again from the log, and a table that is ahead of its log is noticed before
 anything is inserted."""
 
+from typing import Final
+
 from streams.errors import FaultError
 from streams.ports import NO_ROWS, OutboundLog, RowTarget
 from streams.sink.rows import Row, read_row
+
+SEARCHES_MAX: Final = 2
+"""The second search keeps the marks of the first and reads the log's end anew, so that the log is
+as young as the marks: a table that is ahead of it even then holds what the log does not."""
 
 
 class Marks:
@@ -34,21 +40,29 @@ async def find_place(log: OutboundLog, target: RowTarget) -> int:
     The log may be empty, or hold nothing new: then it is its end. Raises FaultError where the
     table holds what the log does not, or lacks what the log no longer has."""
     marks = Marks(target, log.table, log.partition)
+    searches = 0
+    while True:
+        searches += 1
+        try:
+            offset = await _place(log, marks)
+        except FaultError:
+            # Between the log's end and the marks, workers may have committed and another sink may
+            # have inserted that: the table then only looks ahead of its log.
+            if searches == SEARCHES_MAX:
+                raise
+        else:
+            await log.seek(offset)
+            return offset
+
+
+async def _place(log: OutboundLog, marks: Marks) -> int:
     begin, end = await log.bounds()
     last_stored = await _hinted(log, marks, begin, end)
     if last_stored is None:
         last_stored = await _searched(log, marks, begin, end)
     offset = begin if last_stored is None else last_stored.offset + 1
     following = await _row_at(log, offset) if offset < end else None
-    try:
-        await _check_fit(log, marks, last_stored, following)
-    except FaultError:
-        # Since the bounds were read, workers may have committed and another sink inserted: what
-        # looks like a table ahead of its log is one only if the log has not grown meanwhile.
-        if (await log.bounds())[1] == end:
-            raise
-        return await find_place(log, target)
-    await log.seek(offset)
+    await _check_fit(log, marks, last_stored, following)
     return offset
 
 

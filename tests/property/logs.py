@@ -69,7 +69,8 @@ WHEN: Final = (
 
 @dataclass(frozen=True)
 class Event:
-    """One record to be. `fields` are those of its body; `occurred_us` None where it has no time."""
+    """One record to be. `fields` are those of its body; `occurred_us` None where it has no time;
+    `flaw` is the code of what makes it no fact at all."""
 
     topic: str
     customer: str
@@ -78,6 +79,7 @@ class Event:
     appended_us: int
     occurred_us: int | None
     fields: tuple[tuple[str, Any], ...]
+    flaw: str = ""
 
 
 _tokens = st.dictionaries(
@@ -105,14 +107,14 @@ _reported = st.fixed_dictionaries(
     },
 )
 _nameless = st.fixed_dictionaries({"units": _units}, optional={"tokens": _tokens})
-_usage_fields = _rated | _reported | _rated | _nameless | _rated
-_signal_fields = st.fixed_dictionaries(
+usage_fields = _rated | _reported | _rated | _nameless | _rated
+signal_fields = st.fixed_dictionaries(
     {"name": st.sampled_from(("closed", "booked"))}, optional={"quantity": st.integers(1, 3)}
 )
 
 
 @st.composite
-def _grant_fields(draw: st.DrawFn, appended_us: int) -> dict[str, Any]:
+def grant_fields(draw: st.DrawFn, appended_us: int) -> dict[str, Any]:
     denomination = draw(st.sampled_from(("unit", "token", "usd")))
     whole = draw(st.sampled_from(("1", "4", "15")))
     found: dict[str, Any] = {
@@ -145,8 +147,8 @@ def events(draw: st.DrawFn, most: int = 25) -> list[Event]:
             found.append(again)
             continue
         topic = draw(st.sampled_from((USAGE, USAGE, USAGE, SIGNALS, BUDGETS)))
-        of_topic = {USAGE: _usage_fields, SIGNALS: _signal_fields}
-        fields = draw(of_topic[topic] if topic in of_topic else _grant_fields(now_us))
+        of_topic = {USAGE: usage_fields, SIGNALS: signal_fields}
+        fields = draw(of_topic[topic] if topic in of_topic else grant_fields(now_us))
         when = draw(st.sampled_from(WHEN))
         found.append(
             Event(
@@ -181,26 +183,26 @@ def records(log: list[Event]) -> list[SourceRecord]:
     offsets = dict.fromkeys(FOLD_ORDER, 0)
     found = []
     for event in log:
-        body: dict[str, Any] = {
-            "schema_version": 1,
-            "event_id": event.event_id,
-            "source": event.source,
-            "customer_id": event.customer,
-            **dict(event.fields),
-        }
-        if event.occurred_us is not None:
-            body["occurred_at"] = format_time(event.occurred_us)
-        found.append(
-            SourceRecord(
-                event.topic,
-                offsets[event.topic],
-                event.appended_us,
-                event.customer.encode(),
-                codec.encode(body),
-            )
-        )
+        found.append(record_of(event, offsets[event.topic]))
         offsets[event.topic] += 1
     return found
+
+
+def record_of(event: Event, offset: int) -> SourceRecord:
+    """What a worker would read of an event at an offset of its topic."""
+    body: dict[str, Any] = {
+        "schema_version": 1,
+        "event_id": event.event_id,
+        "source": event.source,
+        "customer_id": event.customer,
+        **dict(event.fields),
+    }
+    if event.occurred_us is not None:
+        body["occurred_at"] = format_time(event.occurred_us)
+    if event.flaw == "invalid_field":
+        body["customer_id"] = ""
+    key = b"nobody" if event.flaw == "wrong_key" else event.customer.encode()
+    return SourceRecord(event.topic, offset, event.appended_us, key, codec.encode(body))
 
 
 def cycles_of(log: list[SourceRecord], cut: Cut) -> list[list[SourceRecord]]:

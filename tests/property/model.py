@@ -12,7 +12,7 @@ from decimal import ROUND_HALF_EVEN, Decimal
 from fractions import Fraction
 from typing import Any
 
-from tests.property.logs import FUTURE_US, GRANTS_MAX, HORIZON_DAYS, LATENESS_DAYS, Event
+from tests.property.logs import FUTURE_US, GRANTS_MAX, HORIZON_DAYS, LATENESS_DAYS, PLAN, Event
 
 DAY_US = 86_400 * 10**6
 MIDNIGHT_US = 1_768_521_600 * 10**6
@@ -42,19 +42,45 @@ def price(model: str | None, token_class: str, all_input: int, at_us: int) -> Fr
     return None
 
 
+def period_of(interval: str | None, time_us: int) -> Any:
+    """A name of the day, week or month in which a time lies, by the standard library."""
+    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_us)
+    if interval is None:
+        return None
+    if interval == "day":
+        return moment.date()
+    return moment.isocalendar()[:2] if interval == "week" else (moment.year, moment.month)
+
+
 @dataclass
 class Granted:
-    """An allowance and what is left of it."""
+    """An allowance, and everything that was ever taken from it."""
 
+    name: str
     denomination: str
-    left: Fraction
+    amount: Fraction
     priority: int
     begins_us: int
     ends_us: int | None
+    resets: str | None = None
+    taken: list[tuple[int, Fraction]] = field(default_factory=list)
 
-    def order(self) -> tuple[int, bool, int, int]:
+    def order(self) -> tuple[int, bool, int, int, str]:
         """What burns first stands first; what never ends stands after everything that does."""
-        return (self.priority, self.ends_us is None, self.ends_us or 0, self.begins_us)
+        return (self.priority, self.ends_us is None, self.ends_us or 0, self.begins_us, self.name)
+
+    def is_open(self, now_us: int) -> bool:
+        """Whether it pays for anything now."""
+        return self.begins_us <= now_us and (self.ends_us is None or now_us < self.ends_us)
+
+    def left(self, now_us: int) -> Fraction:
+        """The amount without what was taken in the present period, all of it where there are
+        none."""
+        period = period_of(self.resets, now_us)
+        return self.amount - sum(
+            (part for at_us, part in self.taken if period_of(self.resets, at_us) == period),
+            Fraction(0),
+        )
 
 
 Burnt = tuple[str, int, int | None, int]
@@ -83,6 +109,39 @@ class Accepted:
     appended_us: int
 
 
+@dataclass(frozen=True)
+class Letter:
+    """A record that was refused, and where it lay."""
+
+    event: Event
+    offset: int
+    generation: int = 1
+    partition: int = 0
+
+
+@dataclass(frozen=True)
+class Limits:
+    """The rules of the catalog."""
+
+    horizon_us: int = HORIZON_DAYS * DAY_US
+    lateness_us: int = LATENESS_DAYS * DAY_US
+    future_us: int = FUTURE_US
+    grants_max: int = GRANTS_MAX
+    plan: tuple[tuple[Any, ...], ...] = PLAN
+    """Denomination, amount, priority and, where it resets, the interval."""
+
+
+@dataclass
+class Spent:
+    """What a customer has used in all."""
+
+    units: int = 0
+    tokens: int = 0
+    money: dict[str, Fraction] = field(default_factory=dict)
+    """By currency; whatever was charged, also provisionally."""
+    events: int = 0
+
+
 @dataclass
 class Model:
     """The whole system."""
@@ -93,47 +152,96 @@ class Model:
     signals: int = 0
     duplicates: int = 0
     refused: list[tuple[str, int, str]] = field(default_factory=list)
+    resolved: list[tuple[int, str]] = field(default_factory=list)
+    """Letters by offset, and what became of them."""
+    spent: dict[str, Spent] = field(default_factory=dict)
     rate: Callable[[str | None, str, int, int], Fraction | None] = price
     """The prices in force; may be set to others between two cycles."""
+    limits: Limits = field(default_factory=Limits)
+    """The rules in force, likewise."""
+    generation: int = 1
 
-    def take(self, event: Event, offset: int, now_us: int) -> None:
-        """One record, in the order of the fold, in a cycle that is decided at `now_us`."""
-        identity = (event.topic, event.customer, event.source, event.event_id)
-        content = billing_content(event)
-        claims = [
-            one
-            for one in self.past
-            if one.identity == identity
-            and event.appended_us - one.appended_us <= HORIZON_DAYS * DAY_US
-        ]
-        if claims:
-            if claims[-1].content == content:
-                self.duplicates += 1
-            else:
-                self.refused.append((event.topic, offset, "conflict"))
-            return
-        happened_us = event.appended_us if event.occurred_us is None else event.occurred_us
-        if event.appended_us - happened_us > LATENESS_DAYS * DAY_US:
-            self.refused.append((event.topic, offset, "too_old"))
-            return
-        if happened_us - event.appended_us > FUTURE_US:
-            self.refused.append((event.topic, offset, "in_future"))
-            return
+    def take(self, event: Event, offset: int, now_us: int) -> str:
+        """One record, in the order of the fold, in a cycle that is decided at `now_us`. Returns
+        what became of it: counted, duplicate or the code of a refusal."""
+        here = Letter(event, offset, self.generation)
+        outcome = event.flaw or self.verdict(event, event.appended_us) or self.count(here, now_us)
+        if outcome == "duplicate":
+            self.duplicates += 1
+        elif outcome != "counted":
+            self.refused.append((event.topic, offset, outcome))
+        return outcome
+
+    def replay(self, letter: Letter, offset: int, appended_us: int, now_us: int) -> str:
+        """A letter once more, by a record at `offset` of the budgets: as `take`, or known: it
+        counted before."""
+        asked = ("letters", "replay", str(letter.generation), place_of(letter))
+        if self.claim(asked, appended_us):
+            self.duplicates += 1
+            return "duplicate"
+        event = letter.event
+        # Where it lay no longer counts, what it says does.
+        outcome = event.flaw if event.flaw == "invalid_field" else self.verdict(event, now_us)
+        if outcome == "duplicate":
+            outcome = "known"
+        elif not outcome:
+            age_us = now_us - happened(event)
+            if age_us > self.limits.horizon_us - self.limits.future_us:
+                outcome = "too_old"
+        outcome = outcome or self.count(letter, now_us)
+        if outcome not in ("known", "counted"):
+            self.refused.append(("budgets", offset, outcome))
+            return outcome
+        self.past.append(Accepted(asked, None, appended_us))
+        self.resolved.append((letter.offset, "duplicate" if outcome == "known" else "replayed"))
+        return outcome
+
+    def discard(self, letter: Letter, appended_us: int) -> str:
+        """A letter that somebody gave up: counted, or a duplicate."""
+        asked = ("letters", "discard", str(letter.generation), place_of(letter))
+        if self.claim(asked, appended_us):
+            self.duplicates += 1
+            return "duplicate"
+        self.past.append(Accepted(asked, None, appended_us))
+        self.resolved.append((letter.offset, "discarded"))
+        return "counted"
+
+    def claim(self, identity: tuple[str, str, str, str], asked_us: int) -> Accepted | None:
+        """The last record of an identity that counted, if it holds at a time."""
+        last = [one for one in self.past if one.identity == identity][-1:]
+        held = [one for one in last if asked_us - one.appended_us <= self.limits.horizon_us]
+        return held[0] if held else None
+
+    def verdict(self, event: Event, asked_us: int) -> str:
+        """Why an event does not count, '' where nothing speaks against it."""
+        held = self.claim(identity_of(event), asked_us)
+        if held is not None:
+            return "duplicate" if held.content == billing_content(event) else "conflict"
+        if event.appended_us - happened(event) > self.limits.lateness_us:
+            return "too_old"
+        if happened(event) - event.appended_us > self.limits.future_us:
+            return "in_future"
+        return ""
+
+    def count(self, letter: Letter, now_us: int) -> str:
+        """Counts an event where it lay, unless its customer has been given too many grants."""
+        event, offset = letter.event, letter.offset
         if event.topic == "budgets":
             given = [one for one in self.past if one.identity[:2] == ("budgets", event.customer)]
-            if len(given) >= GRANTS_MAX:
-                self.refused.append((event.topic, offset, "too_many_grants"))
-                return
-        self.past.append(Accepted(identity, content, event.appended_us))
+            if len(given) >= self.limits.grants_max:
+                return "too_many_grants"
+        self.past.append(Accepted(identity_of(event), billing_content(event), event.appended_us))
+        place = place_of(letter)
         if event.customer not in self.grants:
-            self.grants[event.customer] = default_plan(now_us)
+            self.grants[event.customer] = default_plan(self.limits.plan, place, now_us)
         fields = dict(event.fields)
         if event.topic == "signals":
             self.signals += 1
         elif event.topic == "budgets":
-            self.grants[event.customer].append(granted(fields, now_us))
+            self.grants[event.customer].append(granted(fields, f"{place}-0", now_us))
         else:
-            self.bills.append(self.bill(event, fields, offset, happened_us, now_us))
+            self.bills.append(self.bill(event, fields, offset, happened(event), now_us))
+        return "counted"
 
     def bill(
         self, event: Event, fields: dict[str, Any], offset: int, happened_us: int, now_us: int
@@ -159,6 +267,12 @@ class Model:
             "token": Fraction(all_tokens),
             "usd": cost + provisional if currency == "USD" else Fraction(0),
         }
+        spent = self.spent.setdefault(event.customer, Spent())
+        spent.events += 1
+        spent.units += fields["units"]
+        spent.tokens += all_tokens
+        charged = cost + provisional
+        spent.money[currency] = spent.money.get(currency, Fraction(0)) + charged
         burnt: dict[Burnt, Fraction] = {}
         covered = {d: self.cover(event.customer, d, n, now_us, burnt) for d, n in used.items()}
         return Bill(offset, cost, currency, basis, provisional, covered, burnt)
@@ -175,32 +289,48 @@ class Model:
         `burnt` what was taken from which."""
         wanted = amount
         for grant in sorted(self.grants[customer], key=Granted.order):
-            is_open = grant.begins_us <= now_us and (
-                grant.ends_us is None or now_us < grant.ends_us
-            )
-            if grant.denomination == denomination and is_open:
-                part = min(grant.left, wanted)
-                grant.left -= part
+            if grant.denomination == denomination and grant.is_open(now_us):
+                part = min(grant.left(now_us), wanted)
                 wanted -= part
                 if part:
+                    grant.taken.append((now_us, part))
                     key = (denomination, grant.priority, grant.ends_us, grant.begins_us)
                     burnt[key] = burnt.get(key, Fraction(0)) + part
         return amount - wanted
 
 
-def default_plan(now_us: int) -> list[Granted]:
+def identity_of(event: Event) -> tuple[str, str, str, str]:
+    """Whose id it is."""
+    return (event.topic, event.customer, event.source, event.event_id)
+
+
+def happened(event: Event) -> int:
+    """The event time."""
+    return event.appended_us if event.occurred_us is None else event.occurred_us
+
+
+def place_of(letter: Letter) -> str:
+    """How the books call what comes of a record."""
+    return f"{letter.generation}-{letter.event.topic}-{letter.partition}-{letter.offset}"
+
+
+def default_plan(plan: tuple[tuple[Any, ...], ...], place: str, now_us: int) -> list[Granted]:
     """What a customer is granted when first seen."""
-    plan = (("unit", "20", 5), ("usd", "0.00001", 1), ("token", "30", 5), ("unit", "5", 1))
-    return [Granted(d, Fraction(amount), priority, now_us, None) for d, amount, priority in plan]
+    return [
+        Granted(f"{place}-{number}", d, Fraction(amount), priority, now_us, None, *resets)
+        for number, (d, amount, priority, *resets) in enumerate(plan, 1)
+    ]
 
 
-def granted(fields: dict[str, Any], now_us: int) -> Granted:
+def granted(fields: dict[str, Any], name: str, now_us: int) -> Granted:
     """The allowance of a budget record."""
     begins = microseconds(fields.get("effective_at"))
     ends = microseconds(fields.get("expires_at"))
     begins_us = now_us if begins is None else begins
-    amount = Fraction(fields["amount"])
-    return Granted(fields["denomination"], amount, fields["priority"], begins_us, ends)
+    amount, resets = Fraction(fields["amount"]), fields.get("resets")
+    return Granted(
+        name, fields["denomination"], amount, fields["priority"], begins_us, ends, resets
+    )
 
 
 def billing_content(event: Event) -> Any:

@@ -86,11 +86,9 @@ def compare(log: list[Event], cut: Cut) -> None:
         for denomination, scale in (("unit", 1), ("token", 1), ("usd", 10**12)):
             left = sum(
                 (
-                    grant.left
+                    grant.left(now_us)
                     for grant in model.grants[customer]
-                    if grant.denomination == denomination
-                    and grant.begins_us <= now_us
-                    and (grant.ends_us is None or now_us < grant.ends_us)
+                    if grant.denomination == denomination and grant.is_open(now_us)
                 ),
                 Fraction(0),
             )

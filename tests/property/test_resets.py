@@ -1,8 +1,8 @@
-"""Grants that reset against a naive calendar: whatever is left is the amount minus the burns of the
+"""Grants that reset against the naive model: whatever is left is the amount minus the burns of the
 period, over random days, weeks, months, cuts, beginnings and ends."""
 
 import random
-from datetime import UTC, datetime, timedelta
+from fractions import Fraction
 from typing import Any
 
 import pytest
@@ -13,6 +13,7 @@ from schemas.times import format_time, parse_time_us
 from streams.domain.budget import Account
 from streams.domain.replay import accounts_digest, fold_entries
 from tests.builders import DAY_US, HOUR_US, context, cycle, fact, grant, of_kind, state, usage
+from tests.property.model import Granted, Model
 from tests.property.seed import SEED
 
 RUNS = 40
@@ -23,45 +24,17 @@ FIRST_US = parse_time_us("2027-12-20T22:00:00Z")
 """A year's end, a leap year's February and both kinds of months lie ahead."""
 
 
-def period_of(interval: str | None, time_us: int) -> Any:
-    """A name of the period, by the standard library."""
-    moment = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_us)
-    if not interval:
-        return None
-    if interval == "day":
-        return moment.date()
-    return moment.isocalendar()[:2] if interval == "week" else (moment.year, moment.month)
-
-
-class Calendar:
-    """All grants and burns ever, searched anew each time."""
-
-    def __init__(self) -> None:
-        self.grants: list[GrantEntry] = []
-        self.burns: list[tuple[str, int, int]] = []
-
-    def covered(self, units: int, now_us: int) -> int:
-        """Burns grants for units in their order, and returns how many were covered."""
-
-        def order(one: GrantEntry) -> tuple[Any, ...]:
-            ends = 2**62 if one.expires_at is None else one.expires_at
-            return (one.priority, ends, one.effective_at, one.entry_id)
-
-        wanted = units
-        for one in sorted(self.grants, key=order):
-            ended = one.expires_at is not None and one.expires_at <= now_us
-            if ended or one.effective_at > now_us:
-                continue
-            now = period_of(one.resets, now_us)
-            burnt = sum(
-                amount
-                for grant_id, at_us, amount in self.burns
-                if grant_id == one.entry_id and period_of(one.resets, at_us) == now
-            )
-            part = min(int(one.amount) - burnt, wanted)
-            wanted -= part
-            self.burns.append((one.entry_id, now_us, part))
-        return units - wanted
+def granted(entry: GrantEntry) -> Granted:
+    """The allowance of an entry, for the model."""
+    return Granted(
+        entry.entry_id,
+        entry.denomination.value,
+        Fraction(entry.amount),
+        entry.priority,
+        entry.effective_at,
+        entry.expires_at,
+        entry.resets or None,
+    )
 
 
 def steps(chance: random.Random) -> int:
@@ -85,9 +58,10 @@ def random_grant(chance: random.Random, number: int, now_us: int) -> Any:
 
 
 @pytest.mark.parametrize("run", range(RUNS))
-def test_what_a_grant_that_resets_covers_is_what_a_naive_calendar_says(run: int) -> None:
+def test_what_a_grant_that_resets_covers_is_what_the_naive_model_says(run: int) -> None:
     chance = random.Random(f"{SEED}-{run}")
-    into, naive, entries, now_us, offset = state(), Calendar(), [], FIRST_US, 0
+    into, naive, entries, now_us, offset = state(), Model(), [], FIRST_US, 0
+    naive.grants["acme"] = []
     encode, decode = codec.state_codec(Account)
     for _ in range(CYCLES):
         now_us += steps(chance)
@@ -103,9 +77,10 @@ def test_what_a_grant_that_resets_covers_is_what_a_naive_calendar_says(run: int)
         offset += 1
         result = cycle(into, *facts, context=RULES, at_us=now_us)
         entries += result.entries
-        naive.grants += of_kind(GrantEntry, result.entries)
+        naive.grants["acme"] += map(granted, of_kind(GrantEntry, result.entries))
         for entry in of_kind(UsageEntry, result.entries):
-            assert entry.covered_units == naive.covered(entry.units, now_us), entry
+            covered = naive.cover("acme", "unit", Fraction(entry.units), now_us, {})
+            assert entry.covered_units == covered, entry
             assert sum(int(burn.amount) for burn in entry.burns) == entry.covered_units
             assert all(int(burn.amount) > 0 for burn in entry.burns)
         # As the store would keep them between two cycles.

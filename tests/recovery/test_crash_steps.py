@@ -1,161 +1,270 @@
-"""A worker that dies after any step of its cycle, or before: its successor goes on as if nothing
-was.
+"""A worker that dies at any place of its life, is paused there, or gets no answer: whoever goes on
+comes to the same books.
 
-In memory, so that every point is exact; decision 006 has the table that these tests walk through.
+In memory, so that every place is met: decision 006 has the table that is walked through here, with
+the inner steps of a commit and of a recovery. `tests/recovery` beside this does it with real ones.
 """
 
-import asyncio
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Final
+import random
+from collections.abc import Coroutine, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 import pytest
 
-from schemas import codec
+from schemas.partitioner import partition_of
 from schemas.structs import UsageEntry
-from schemas.topics import ACCOUNTS_CHANGELOG, CLAIMS_CHANGELOG, LEDGER, USAGE
-from streams.adapters.memory import (
-    MemoryBroker,
-    MemoryCatalog,
-    MemoryClock,
-    MemoryCycleLog,
-    MemoryStore,
-)
-from streams.adapters.store import expand_segments
-from streams.agents.cycle import PartitionCycle, TopicSlice
-from streams.domain.context import Context
+from streams.agents.cycle import FOLD_ORDER, TopicSlice
+from streams.domain.appends import APPENDED
 from streams.domain.facts import SourceRecord
-from streams.ports import Appends, Changes, Table
-from tests.builders import NOON_US, context, record, usage
+from streams.errors import FaultError, TransientError
+from streams.ports import Table
+from tests.builders import DAY_US, of_kind
+from tests.property.logs import random_log, records
+from tests.simulation.broker import Broker, FencedError, Group, Stored
+from tests.simulation.checks import check_audit, check_ledger, entries_of
+from tests.simulation.scheduler import Crashed, InjectedError, Scheduler, Turn
+from tests.simulation.workers import CatalogTopic, Disk, Follower, Process, SimulatedClock
+from tests.simulation.world import PARTITIONS, VIEWS
 
-POINTS: Final = ("load", "before commit", "after commit", "after claims", "after accounts")
+CUT: Final = 3
+OTHER_CUT: Final = 2
+
+PLACES: Final = {
+    *("fence", "fenced", "recover accounts", "recover claims", "catalog", "3 load"),
+    *("6a begin", "6b append", "6c offsets", "6d commit", "6d committed", "disk full"),
+    *("unknown: fence", "unknown: append", "unknown: offsets"),
+    *("unknown: commit's request lost", "unknown: commit's answer lost"),
+    *("crash before claims are stored", "crash after claims are stored"),
+    *("crash before accounts are stored", "crash after accounts are stored"),
+}
 
 
-def one_partition() -> Context:
-    """The rules of an installation with a single partition, so that every customer is in it."""
-    return replace(context(plan=[("unit", "4")]), partitions=1)
+class Walk(Scheduler):
+    """Numbers the places of a life, and ends or pauses it at one of them."""
+
+    def __init__(self, end_at: int | None = None, *, pauses: bool = False) -> None:
+        super().__init__(random.Random(0))
+        self.end_at = end_at
+        self.pauses = pauses
+        self.places: list[str] = []
+
+    async def point(self, name: str, *faults: str) -> None:
+        """The process may die or be paused here, or this call fails with any of its faults."""
+        if self.happens(name, 1):
+            if not self.pauses:
+                raise Crashed
+            await Turn(name)
+        for fault in faults:
+            if self.happens(fault, 1):
+                raise InjectedError(fault, action="Start again.")
+
+    def happens(self, kind: str, likely: float) -> bool:
+        """Whether this is the place."""
+        self.places.append(kind)
+        return len(self.places) - 1 == self.end_at
 
 
-class CrashError(Exception):
-    """The process is gone."""
+class WalkedDisk(Disk):
+    """A disk whose process may die while it reads."""
 
+    walk: Scheduler
 
-class CrashingStore(MemoryStore):
-    """A store whose process dies at a point."""
-
-    point = ""
-
-    def read(self, table: Table, partition: int, keys: Sequence[bytes]) -> list[bytes | None]:
-        if self.point == "load":
-            raise CrashError
+    def read(self, table: Table, partition: int, keys: Any) -> list[bytes | None]:
+        """As ever."""
+        if self.walk.happens("3 load", 1):
+            raise Crashed
         return super().read(table, partition, keys)
 
-    def write(self, table: Table, partition: int, changes: Changes) -> None:
-        super().write(table, partition, changes)
-        if self.point == f"after {table.value}":
-            raise CrashError
+
+@dataclass
+class Installation:
+    """A broker with everything that will ever come in, and the disks of its workers."""
+
+    broker: Broker
+    disks: dict[str, WalkedDisk] = field(default_factory=dict)
+
+    def life(self, name: str, walk: Walk, cut: int = CUT) -> Coroutine[Any, Any, None]:
+        """A worker from its start until nothing is left to do, as a coroutine."""
+        disk = self.disks.setdefault(name, WalkedDisk(walk))
+        disk.walk = disk._scheduler = walk
+        catalog, clock = CatalogTopic(VIEWS, 3), SimulatedClock(self.broker)
+        group = Group(PARTITIONS)
+        process = Process(name, self.broker, group, catalog, walk, disk, clock)
+        return _life(process, cut)
+
+    def books(self) -> dict[str, Any]:
+        """What `read_committed` sees, and the committed offsets."""
+        found: dict[str, Any] = {
+            topic: [(one.key, one.value) for one in self.broker.all(topic, 0)] for topic in APPENDED
+        }
+        return found | {"offsets": dict(self.broker.offsets)}
 
 
-class CrashingLog(MemoryCycleLog):
-    """A log whose process dies right before or right after the commit."""
-
-    point = ""
-
-    async def commit(
-        self, partition: int, appends: Sequence[Appends], offsets: Mapping[str, int]
-    ) -> dict[str, int]:
-        if self.point == "before commit":
-            raise CrashError
-        last = await super().commit(partition, appends, offsets)
-        if self.point == "after commit":
-            raise CrashError
-        return last
-
-
-def recover(broker: MemoryBroker, store: MemoryStore) -> None:
-    """What Faust's recovery does: each table from its own changelog offset on."""
-    for table, changelog in (
-        (Table.ACCOUNTS, ACCOUNTS_CHANGELOG.name),
-        (Table.CLAIMS, CLAIMS_CHANGELOG.name),
-    ):
-        log = broker.topics[changelog, 0]
-        done = store.changelog_offsets.get((table, 0), -1)
-        rest = log[done + 1 :]
-        if rest:
-            rows: list[tuple[bytes, bytes | None]] = [(key or b"", value) for key, value in rest]
-            if table is Table.CLAIMS:
-                rows = expand_segments(rows)
-            store.write(table, 0, Changes(rows, len(log) - 1))
+async def _life(process: Process, cut: int) -> None:
+    """A2 to A6, then cycles that end at every so many records of each topic."""
+    broker, process.owned, process.recovered_at_once = process.broker, [0], 2
+    process.log = process.make(broker, process.scheduler)
+    cycles = await process.take_over(Follower(process.catalog, process.scheduler))
+    cycle, positions = cycles[0]
+    while any(positions[topic] < broker.end(topic, 0) for topic in FOLD_ORDER):
+        slices = []
+        for topic, start in positions.items():
+            stop = min((start // cut + 1) * cut, broker.end(topic, 0))
+            taken = broker.read(topic, 0, start, stop - start) if stop > start else []
+            slices.append(TopicSlice(topic, start, stop, taken))
+            positions[topic] = stop
+        await cycle.run(slices)
 
 
-async def run_cycles(
-    broker: MemoryBroker, store: MemoryStore, log: MemoryCycleLog, records: list[SourceRecord]
+def run(life: Coroutine[Any, Any, None]) -> BaseException | None:
+    """How a life ends, None where it came to its end; a pause is an end that can be gone on
+    from."""
+    try:
+        life.send(None)
+    except StopIteration:
+        return None
+    except (Crashed, FaultError, TransientError, OSError) as fault:
+        return fault
+    return Crashed("paused")
+
+
+def inbound() -> list[SourceRecord]:
+    """Everything that comes in, some of it refused, repeated, in conflict."""
+    log = random_log(random.Random(1), 60)
+    ours = [one for one in log if partition_of(one.customer.encode(), PARTITIONS) == 0]
+    return records(ours)
+
+
+def installation() -> Installation:
+    """One that has not begun."""
+    found, broker = inbound(), Broker(0)
+    broker.now_us = max(record.appended_at_us for record in found) + DAY_US
+    for record in found:
+        stored = Stored(record.key, record.value, record.appended_at_us)
+        broker.logs[record.topic, 0].append(stored)
+    return Installation(broker)
+
+
+@pytest.fixture(scope="module")
+def undisturbed() -> tuple[Walk, dict[str, Any]]:
+    """A life without trouble: its places and its books."""
+    walk, calm = Walk(), installation()
+    assert run(calm.life("w", walk)) is None
+    return walk, calm.books()
+
+
+def places(walk: Walk) -> Iterator[tuple[int, str]]:
+    """Every place of a life, by its number."""
+    return enumerate(walk.places)
+
+
+def check(found: Installation) -> None:
+    """The audit and the counts, whatever the cut was."""
+    check_ledger(found.broker, 0)
+    check_audit(found.broker, dict(found.disks), 0)
+
+
+def accepted(found: Installation) -> dict[str, str]:
+    """What was accepted, and what it cost."""
+    entries = of_kind(UsageEntry, entries_of(found.broker, 0))
+    return {entry.entry_id: entry.cost for entry in entries}
+
+
+def test_the_walk_meets_every_step_of_the_decision_record(
+    undisturbed: tuple[Walk, dict[str, Any]],
 ) -> None:
-    """A worker's life: fence, recover, then cycles of three records from the committed offset
-    on."""
-    await log.fence([0])
-    recover(broker, store)
-    cycle = PartitionCycle(0, store, log, MemoryClock(NOON_US), MemoryCatalog(one_partition()))
-    offset = broker.offsets.get((USAGE.name, 0), 0)
-    while offset < len(records):
-        batch = records[offset : offset + 3]
-        await cycle.run([TopicSlice(USAGE.name, offset, offset + len(batch), batch)])
-        offset += len(batch)
+    walk, books = undisturbed
+    assert set(walk.places) >= PLACES
+    assert walk.places.count("6d commit") >= 5
+    assert all(books[topic] for topic in APPENDED)
 
 
-def events() -> list[SourceRecord]:
-    bodies = [usage(event_id=f"e{i % 9}", customer=f"c{i % 3}") for i in range(12)]
-    return [record(body, offset) for offset, body in enumerate(bodies)]
-
-
-def ledger(broker: MemoryBroker) -> list[bytes]:
-    return [value for _, value in broker.topics[LEDGER.name, 0]]
-
-
-@pytest.mark.parametrize("cycle_number", [0, 2])
-@pytest.mark.parametrize("point", POINTS)
-def test_a_crash_leaves_the_ledger_as_if_nothing_had_happened(
-    point: str, cycle_number: int
+@pytest.mark.parametrize("disk", ["kept", "lost"])
+def test_a_death_at_any_place_leaves_the_books_as_if_nothing_had_happened(
+    undisturbed: tuple[Walk, dict[str, Any]], disk: str
 ) -> None:
-    undisturbed = MemoryBroker()
-    asyncio.run(run_cycles(undisturbed, MemoryStore(), MemoryCycleLog(undisturbed), events()))
-
-    broker, store = MemoryBroker(), CrashingStore()
-    log = CrashingLog(broker)
-    records = events()
-    asyncio.run(run_cycles(broker, store, log, records[: 3 * cycle_number]))
-    store.point = log.point = point
-    with pytest.raises(CrashError):
-        asyncio.run(run_cycles(broker, store, log, records))
-    store.point = log.point = ""
-    asyncio.run(run_cycles(broker, store, CrashingLog(broker), records))
-
-    assert ledger(broker) == ledger(undisturbed)
-    assert broker.topics == undisturbed.topics
+    walk, books = undisturbed
+    for number, place in places(walk):
+        found = installation()
+        assert run(found.life("w", Walk(number))) is not None, place
+        if disk == "lost":
+            found.disks.clear()
+        assert run(found.life("w", Walk())) is None, place
+        assert found.books() == books, (number, place)
+        check(found)
 
 
-def test_a_lost_store_is_rebuilt_from_the_changelogs() -> None:
-    broker, records = MemoryBroker(), events()
-    asyncio.run(run_cycles(broker, MemoryStore(), MemoryCycleLog(broker), records[:6]))
-    asyncio.run(run_cycles(broker, MemoryStore(), MemoryCycleLog(broker), records))
-    ids = [
-        entry.event_id
-        for entry in map(codec.decode_entry, ledger(broker))
-        if isinstance(entry, UsageEntry)
-    ]
-    assert sorted(ids) == sorted({f"e{i}" for i in range(9)})
+def test_a_death_at_any_place_and_another_cut_afterwards_change_no_cost(
+    undisturbed: tuple[Walk, dict[str, Any]],
+) -> None:
+    walk, _ = undisturbed
+    calm = installation()
+    run(calm.life("w", Walk()))
+    for number, place in places(walk):
+        found = installation()
+        assert run(found.life("w", Walk(number))) is not None, place
+        assert run(found.life("w", Walk(), OTHER_CUT)) is None, place
+        assert accepted(found) == accepted(calm), (number, place)
+        check(found)
 
 
-def test_a_zombie_changes_nothing_when_it_wakes() -> None:
-    broker, records = MemoryBroker(), events()
-    zombie_store, zombie_log = MemoryStore(), MemoryCycleLog(broker)
-    asyncio.run(run_cycles(broker, zombie_store, zombie_log, records[:3]))
-    asyncio.run(run_cycles(broker, MemoryStore(), MemoryCycleLog(broker), records))
-    before = {at: list(log) for at, log in broker.topics.items()}
+def test_a_group_whose_offsets_the_broker_forgot_goes_on_where_the_tables_are(
+    undisturbed: tuple[Walk, dict[str, Any]],
+) -> None:
+    walk, books = undisturbed
+    for number, place in places(walk):
+        found = installation()
+        assert run(found.life("w", Walk(number))) is not None, place
+        found.broker.offsets.clear()
+        assert run(found.life("w", Walk())) is None, place
+        after = found.books()
+        assert {topic: after[topic] for topic in APPENDED} == {
+            topic: books[topic] for topic in APPENDED
+        }, (number, place)
 
-    zombie = PartitionCycle(
-        0, zombie_store, zombie_log, MemoryClock(NOON_US), MemoryCatalog(one_partition())
-    )
-    with pytest.raises(Exception, match="fenced"):
-        asyncio.run(zombie.run([TopicSlice(USAGE.name, 3, 6, records[3:6])]))
-    assert broker.topics == before
+
+def test_a_death_at_any_place_of_a_recovery_is_recovered_from(
+    undisturbed: tuple[Walk, dict[str, Any]],
+) -> None:
+    walk, books = undisturbed
+    halfway = [at for at, place in places(walk) if place == "6d committed"][-2]
+    number, met = 0, set[str]()
+    while True:
+        found, second = installation(), Walk(number)
+        run(found.life("w", Walk(halfway)))
+        found.disks.clear()
+        if run(found.life("w", second)) is None:
+            break
+        met.add(second.places[-1])
+        assert run(found.life("w", Walk())) is None, second.places[-1]
+        assert found.books() == books, (number, second.places[-1])
+        check(found)
+        number += 1
+    assert met >= {"recover accounts", "recover claims", "crash after accounts are stored"}
+    assert number > 20
+
+
+def test_a_worker_that_is_paused_at_any_place_changes_nothing_when_it_wakes(
+    undisturbed: tuple[Walk, dict[str, Any]],
+) -> None:
+    walk, books = undisturbed
+    paused_at, refused = 0, 0
+    for number, place in places(walk):
+        found = installation()
+        zombie = found.life("zombie", Walk(number, pauses=True))
+        ended = run(zombie)
+        if not isinstance(ended, Crashed) or str(ended) != "paused":
+            zombie.close()
+            continue
+        paused_at += 1
+        assert run(found.life("owner", Walk())) is None
+        assert found.books() == books, (number, place)
+        refused += isinstance(run(zombie), FencedError | FaultError)
+        assert found.books() == books, (number, place)
+        # Its disk is its own; what it wrote there is completed by its next start.
+        assert run(found.life("zombie", Walk())) is None
+        assert found.books() == books, (number, place)
+        check(found)
+    assert paused_at >= 40
+    assert refused > 0.9 * paused_at

@@ -1,5 +1,6 @@
 """What must be true of an installation that came to rest, whatever happened to it."""
 
+from collections.abc import Mapping
 from fractions import Fraction
 
 from schemas import codec
@@ -19,6 +20,7 @@ from streams.ports import PROGRESS_KEY
 from tests.builders import of_kind
 from tests.property.model import Model, price
 from tests.property.test_model import bill_of
+from tests.simulation.broker import Broker
 from tests.simulation.scheduler import ViolationError
 from tests.simulation.workers import Disk
 from tests.simulation.world import DEARER_FROM, PARTITIONS, VIEWS, World
@@ -27,8 +29,9 @@ from tests.simulation.world import DEARER_FROM, PARTITIONS, VIEWS, World
 def check(world: World) -> None:
     """Raises ViolationError naming the first thing that is wrong."""
     for partition in range(PARTITIONS):
-        _check_ledger(world, partition)
-        _check_audit(world, partition)
+        check_ledger(world.broker, partition)
+        disks = {one.name: one.disk for one in world.processes.values()}
+        check_audit(world.broker, disks, partition)
         _check_model(world, partition)
         _check_rows(world, partition)
 
@@ -39,14 +42,15 @@ def demand(truth: bool, what: str) -> None:
         raise ViolationError(what)
 
 
-def entries_of(world: World, partition: int) -> list[LedgerEntry]:
+def entries_of(broker: Broker, partition: int) -> list[LedgerEntry]:
     """The ledger as `read_committed` sees it."""
-    records = world.broker.all(LEDGER.name, partition)
+    records = broker.all(LEDGER.name, partition)
     return [codec.decode_entry(record.value or b"") for record in records]
 
 
-def _check_ledger(world: World, partition: int) -> None:
-    entries = entries_of(world, partition)
+def check_ledger(broker: Broker, partition: int) -> None:
+    """The ledger is dense, and every record that came in ended in it once."""
+    entries = entries_of(broker, partition)
     sequences = [entry.sequence for entry in entries]
     demand(sequences == list(range(len(entries))), "the ledger's sequences are not dense")
     ids = [entry.entry_id for entry in entries]
@@ -54,23 +58,23 @@ def _check_ledger(world: World, partition: int) -> None:
     cycles = of_kind(CycleEntry, entries)
     offsets = [cycle.catalog_offset for cycle in cycles]
     demand(offsets == sorted(offsets), "a partition decided with fewer catalog records than before")
-    inbound = sum(len(world.broker.all(topic, partition)) for topic in FOLD_ORDER)
+    inbound = sum(len(broker.all(topic, partition)) for topic in FOLD_ORDER)
     ended = sum(cycle.accepted + cycle.duplicates + cycle.dead_letters for cycle in cycles)
     demand(ended == inbound, f"{inbound} records came in, {ended} ended")
 
 
-def _check_audit(world: World, partition: int) -> None:
+def check_audit(broker: Broker, disks: Mapping[str, Disk], partition: int) -> None:
     """Decided again from the recorded cycles: the same bytes; and the tables as the log says."""
     topics = (*FOLD_ORDER, LEDGER.name, DEAD_LETTERS.name, CLAIMS_CHANGELOG.name)
     books = {
-        topic: ListBook(world.broker.all(topic, partition), end=world.broker.end(topic, partition))
+        topic: ListBook(broker.all(topic, partition), end=broker.end(topic, partition))
         for topic in topics
     }
     accounts = {
         record.key or b"": record.value or b""
-        for record in world.broker.all(ACCOUNTS_CHANGELOG.name, partition)
+        for record in broker.all(ACCOUNTS_CHANGELOG.name, partition)
     }
-    segments = world.broker.all(CLAIMS_CHANGELOG.name, partition)
+    segments = broker.all(CLAIMS_CHANGELOG.name, partition)
     claims = dict(expand_segments((record.key or b"", record.value) for record in segments))
     image = DictImage(
         "changelogs",
@@ -81,9 +85,9 @@ def _check_audit(world: World, partition: int) -> None:
     images = [
         image,
         *(
-            _disk_image(one.name, one.disk, partition)
-            for one in world.processes.values()
-            if partition in one.disk.whole
+            _disk_image(name, disk, partition)
+            for name, disk in disks.items()
+            if partition in disk.whole
         ),
     ]
     report = audit_partition(
@@ -97,7 +101,7 @@ def _check_audit(world: World, partition: int) -> None:
     demand(report.internal == 0, "our own code stumbled over a record")
     if accounts:
         consumed = decode_progress(accounts[PROGRESS_KEY]).consumed
-        committed = {t: world.broker.offsets.get((t, partition), 0) for t in FOLD_ORDER}
+        committed = {t: broker.offsets.get((t, partition), 0) for t in FOLD_ORDER}
         demand(
             {t: consumed.get(t, 0) for t in FOLD_ORDER} == committed,
             "committed offsets and the tables' positions differ",
@@ -117,7 +121,7 @@ def dearer(model: str | None, token_class: str, all_input: int, at_us: int) -> F
 
 def _check_model(world: World, partition: int) -> None:
     """The naive system, fed in the recorded order, comes to the same bill."""
-    entries = entries_of(world, partition)
+    entries = entries_of(world.broker, partition)
     model = Model()
     unreadable = []
     for cycle in of_kind(CycleEntry, entries):

@@ -25,7 +25,7 @@ class ViolationError(AssertionError):
     """What must never happen, whatever the schedule does."""
 
 
-class _Turn:
+class Turn:
     """An await that hands control back."""
 
     def __init__(self, name: str) -> None:
@@ -76,7 +76,7 @@ class Scheduler:
 
     async def point(self, name: str, *faults: str) -> None:
         """A place where anything may happen; `faults` are the kinds this call may fail with."""
-        await _Turn(name)
+        await Turn(name)
         if faults and self.chance.random() < self.odds.fault:
             kind = self.chance.choice(faults)
             self.seen[kind] += 1

@@ -119,6 +119,8 @@ class Process:
     disk: Disk
     clock: SimulatedClock
     make: type[SimulatedLog] = SimulatedLog
+    recovered_at_once: int = 10
+    """Changelog records that a recovery writes in one batch."""
     log: SimulatedLog = field(init=False)
     owned: list[int] = field(default_factory=list)
 
@@ -171,7 +173,7 @@ class Process:
         while True:
             await self.scheduler.point(f"recover {table.value}")
             done = self.disk.changelog_offsets.get((table, partition), -1)
-            records = self.broker.read(changelog, partition, done + 1, 10)
+            records = self.broker.read(changelog, partition, done + 1, self.recovered_at_once)
             if not records:
                 return
             rows = [(record.key or b"", record.value) for record in records]
