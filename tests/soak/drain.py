@@ -60,10 +60,12 @@ async def _drain_group(settings: Settings) -> None:
         deadline = time.monotonic() + DRAIN_SECONDS
         while True:
             found = await admin.list_consumer_group_offsets(settings.app_id, partitions=places)
+            # A coordinator that has just started leaves out what it has not loaded yet.
+            at = {tp: max(0, found[tp].offset) if tp in found else 0 for tp in places}
             behind = {
-                f"{tp.topic[len(prefix) :]}-{tp.partition}": (max(0, found[tp].offset), end)
+                f"{tp.topic[len(prefix) :]}-{tp.partition}": (at[tp], end)
                 for tp, end in ends.items()
-                if max(0, found[tp].offset) < end
+                if at[tp] < end
             }
             if not behind:
                 return
