@@ -36,6 +36,13 @@ def parse_amount(text: str) -> int:
     return int(whole) * PICO + int(fraction.ljust(12, "0")) if fraction else int(whole) * PICO
 
 
+WRITTEN_MAX: Final = 16_384
+"""Amounts that are remembered with their text. What a cycle writes into its entries it reads again
+when it applies them; more than that is forgotten."""
+
+_written_amounts: Final[dict[str, int]] = {}
+
+
 def format_amount(pico: int) -> str:
     """The shortest decimal text of a pico amount; `parse_amount` of it gives the amount back.
 
@@ -43,11 +50,14 @@ def format_amount(pico: int) -> str:
     """
     if not pico:
         return "0"
-    sign = "-" if pico < 0 else ""
     whole, fraction = divmod(abs(pico), PICO)
-    if not fraction:
-        return f"{sign}{whole}"
-    return f"{sign}{whole}.{fraction:012d}".rstrip("0")
+    text = f"{whole}.{fraction:012d}".rstrip("0") if fraction else str(whole)
+    if pico < 0:
+        text = "-" + text
+    if len(_written_amounts) >= WRITTEN_MAX:
+        _written_amounts.clear()
+    _written_amounts[text] = pico
+    return text
 
 
 def parse_signed_amount(text: str) -> int:
@@ -56,6 +66,11 @@ def parse_signed_amount(text: str) -> int:
 
     Raises ValueError for anything else.
     """
+    if text == "0":
+        return 0
+    known = _written_amounts.get(text)
+    if known is not None:
+        return known
     match = _written.match(text)
     if not match:
         raise ValueError(f"not an amount as Tollgate writes it: {text[:50]!r}")

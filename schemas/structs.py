@@ -79,7 +79,8 @@ def _twin_type(annotation: Any) -> Any:
 
 @cache
 def struct_of(model: type[BaseModel]) -> type[Any]:
-    """A frozen, keyword-only Struct with the fields, defaults and constraints of `model`.
+    """A frozen Struct with the fields, defaults and constraints of `model`; keyword-only where a
+    field with a default stands before one without.
 
     A `kind` field becomes the tag of the Struct; defaults are left out when it is encoded; unknown
     fields are refused when it is decoded.
@@ -101,7 +102,7 @@ def struct_of(model: type[BaseModel]) -> type[Any]:
         model.__name__,
         fields,
         frozen=True,
-        kw_only=True,
+        kw_only=not _is_ordered(fields),
         forbid_unknown_fields=True,
         omit_defaults=True,
         gc=False,
@@ -109,6 +110,11 @@ def struct_of(model: type[BaseModel]) -> type[Any]:
         tag=tag,
         module=__name__,
     )
+
+
+def _is_ordered(fields: list[tuple[str, Any, Any]]) -> bool:
+    required = [default is msgspec.NODEFAULT for _, _, default in fields]
+    return required == sorted(required, reverse=True)
 
 
 if TYPE_CHECKING:

@@ -95,7 +95,9 @@ def spend(account: Account, entry: UsageEntry) -> None:
     account.events += 1
     account.used_units += entry.units
     account.used_tokens += entry_tokens(entry)
-    cost = parse_signed_amount(entry.cost) + parse_signed_amount(entry.provisional)
+    cost = parse_signed_amount(entry.cost)
+    if entry.provisional != "0":
+        cost += parse_signed_amount(entry.provisional)
     if entry.currency == "USD":
         account.used_pico_usd += cost
     else:

@@ -7,8 +7,8 @@ older hashes.
 """
 
 import binascii
-import hashlib
 from dataclasses import dataclass
+from hashlib import blake2b
 from typing import Final
 
 from schemas.budget import Denomination
@@ -137,13 +137,13 @@ def claim_key(topic: str, customer_id: str, source: str, event_id: str) -> bytes
     identities join to the same text.
     """
     text = f"{topic}:{len(customer_id)}:{customer_id}{len(source)}:{source}{event_id}"
-    return hashlib.blake2b(text.encode(), digest_size=HASH_BYTES).digest()
+    return blake2b(text.encode(), digest_size=HASH_BYTES).digest()
 
 
 def _hash(content: list[object]) -> bytes:
     # ascii() of strings and integers is unambiguous and the same on every Python; repr() is not, it
     # depends on the version of Unicode.
-    return hashlib.blake2b(ascii(content).encode(), digest_size=HASH_BYTES).digest()
+    return blake2b(ascii(content).encode(), digest_size=HASH_BYTES).digest()
 
 
 def _time(field: str, text: str | None) -> int | None:
@@ -172,35 +172,39 @@ def _bytes(field: str, text: str) -> bytes:
 def usage_fact(record: SourceRecord, body: Usage) -> UsageFact:
     """The fact that a decoded usage record states. Raises RejectError for an impossible time or
     amount."""
-    occurred = None if body.occurred_at is None else _time("occurred_at", body.occurred_at)
+    occurred = _time("occurred_at", body.occurred_at)
     cost = None if body.cost is None else _amount("cost", body.cost)
-    content: list[object] = [occurred, body.units]
+    # The text is that of a list of these values as ascii() writes it (see `_hash`).
+    content = f"[{occurred}, {body.units}"
     if cost is not None:
-        content += ("cost", cost, body.currency)
-    if body.tokens is not None and body.tokens != NO_TOKENS:
-        t = body.tokens
-        content += ("tokens", t.input, t.cache_read, t.cache_write, t.output, t.reasoning)
-        if t.input_audio or t.output_audio:
-            content += ("audio", t.input_audio, t.output_audio)
+        content += f", 'cost', {cost}, {body.currency!a}"
+    tokens = body.tokens
+    if tokens is not None and tokens != NO_TOKENS:
+        content += (
+            f", 'tokens', {tokens.input}, {tokens.cache_read}, {tokens.cache_write}, "
+            f"{tokens.output}, {tokens.reasoning}"
+        )
+        if tokens.input_audio or tokens.output_audio:
+            content += f", 'audio', {tokens.input_audio}, {tokens.output_audio}"
     if body.provider is not None:
-        content += ("provider", body.provider)
+        content += f", 'provider', {body.provider!a}"
     if body.model is not None:
-        content += ("model", body.model)
+        content += f", 'model', {body.model!a}"
     if body.agent_id is not None:
-        content += ("agent_id", body.agent_id)
+        content += f", 'agent_id', {body.agent_id!a}"
     if body.task_ref is not None:
-        content += ("task_ref", body.task_ref)
+        content += f", 'task_ref', {body.task_ref!a}"
     if body.trace_id is not None:
-        content += ("trace_id", body.trace_id)
+        content += f", 'trace_id', {body.trace_id!a}"
     if not body.success:
-        content.append("failed")
+        content += ", 'failed'"
     if body.reservation_id is not None:
-        content += ("reservation_id", body.reservation_id)
+        content += f", 'reservation_id', {body.reservation_id!a}"
     return UsageFact(
         record,
         body,
         claim_key(record.topic, body.customer_id, body.source, body.event_id),
-        _hash(content),
+        blake2b((content + "]").encode(), digest_size=HASH_BYTES).digest(),
         record.appended_at_us if occurred is None else occurred,
         cost,
     )

@@ -1,9 +1,8 @@
 """Claims: who was first with an id, and what a later record with the same id is (I1 to I3)."""
 
 import struct
-from dataclasses import dataclass
 from enum import Enum
-from typing import Final
+from typing import Final, NamedTuple
 
 _packed: Final = struct.Struct(">16sqq")
 _keyed: Final = struct.Struct(">16s16sqq")
@@ -25,8 +24,7 @@ class Verdict(Enum):
     CONFLICT = "conflict"
 
 
-@dataclass(frozen=True, slots=True)
-class Claim:
+class Claim(NamedTuple):
     """The first accepted record of an id: the hash of its billing content, when and where it
     stands."""
 
@@ -52,7 +50,7 @@ def judge(
 
 def pack_claim(claim: Claim) -> bytes:
     """A claim as the store keeps it, CLAIM_BYTES long."""
-    return _packed.pack(claim.body_hash, claim.appended_at_us, claim.offset)
+    return _packed.pack(*claim)
 
 
 def unpack_claim(packed: bytes) -> Claim:
@@ -63,9 +61,7 @@ def unpack_claim(packed: bytes) -> Claim:
 def pack_segment(claims: dict[bytes, Claim]) -> bytes:
     """Many claims as one changelog record: key and claim, one after the other."""
     pack = _keyed.pack
-    return b"".join(
-        [pack(key, c.body_hash, c.appended_at_us, c.offset) for key, c in claims.items()]
-    )
+    return b"".join([pack(key, *claim) for key, claim in claims.items()])
 
 
 def split_segment(segment: bytes) -> list[tuple[bytes, bytes]]:

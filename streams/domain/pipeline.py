@@ -38,7 +38,6 @@ from streams.domain.facts import (
     DiscardFact,
     EventFact,
     Fact,
-    GrantFact,
     Rejected,
     ReplayFact,
     SignalFact,
@@ -81,36 +80,30 @@ def decide(state: PartitionState, fact: Fact, context: Context, position: Positi
     if judged is not Verdict.FRESH:
         return judged
     sequence = state.progress.next_sequence
-    match fact:
-        case ReplayFact():
-            return _decide_replay(state, fact, context, position, sequence)
-        case DiscardFact():
-            return [resolution_entry(fact, "discarded", position, sequence)]
-        case _:
-            return _accept(state, fact, context, position, sequence)
+    if isinstance(fact, ReplayFact):
+        return _decide_replay(state, fact, context, position, sequence)
+    if isinstance(fact, DiscardFact):
+        return [resolution_entry(fact, "discarded", position, sequence)]
+    return _accept(state, fact, context, position, sequence)
 
 
 def _judge(
     state: PartitionState, fact: Fact, context: Context, asked_at_us: int
 ) -> Verdict | Refusal:
     """Whether a fact may count: FRESH, or what it is instead, as claims stand `asked_at_us`."""
-    verdict = judge(
-        state.claims.get(fact.claim_key),
-        fact.body_hash,
-        asked_at_us,
-        fact.record.offset,
-        context.horizon_us,
-    )
-    if verdict is Verdict.CONFLICT:
-        return Refusal(
-            RejectCode.CONFLICT,
-            f"event_id {fact.body.event_id!r} was accepted before with other billing content; "
-            "send a correction under an id of its own",
-            "event_id",
-        )
-    if verdict is not Verdict.FRESH:
-        return verdict
-    return untimely(fact, context) or verdict
+    claim = state.claims.get(fact.claim_key)
+    if claim is not None:
+        verdict = judge(claim, fact.body_hash, asked_at_us, fact.record.offset, context.horizon_us)
+        if verdict is Verdict.CONFLICT:
+            return Refusal(
+                RejectCode.CONFLICT,
+                f"event_id {fact.body.event_id!r} was accepted before with other billing content; "
+                "send a correction under an id of its own",
+                "event_id",
+            )
+        if verdict is not Verdict.FRESH:
+            return verdict
+    return untimely(fact, context) or Verdict.FRESH
 
 
 def _accept(
@@ -120,20 +113,18 @@ def _accept(
     account = state.accounts.get(fact.body.customer_id)
     plan = first_sight_grants(fact, context, position, sequence) if account is None else []
     sequence += len(plan)
-    match fact:
-        case UsageFact():
-            return [*plan, usage_entry(fact, account, plan, context, position, sequence)]
-        case SignalFact():
-            return [*plan, signal_entry(fact, position, sequence)]
-        case GrantFact():
-            granted = 0 if account is None else account.granted
-            if granted >= context.grants_max:
-                return Refusal(
-                    RejectCode.TOO_MANY_GRANTS,
-                    f"the customer has been given {granted} grants, the limit of the rules",
-                    "customer_id",
-                )
-            return [*plan, grant_entry(fact, position, sequence)]
+    if isinstance(fact, UsageFact):
+        return [*plan, usage_entry(fact, account, plan, context, position, sequence)]
+    if isinstance(fact, SignalFact):
+        return [*plan, signal_entry(fact, position, sequence)]
+    granted = 0 if account is None else account.granted
+    if granted >= context.grants_max:
+        return Refusal(
+            RejectCode.TOO_MANY_GRANTS,
+            f"the customer has been given {granted} grants, the limit of the rules",
+            "customer_id",
+        )
+    return [*plan, grant_entry(fact, position, sequence)]
 
 
 def _decide_replay(
@@ -163,27 +154,17 @@ def _decide_replay(
 
 def evolve(state: PartitionState, entry: LedgerEntry) -> None:
     """Applies one entry to the state, in place. Entries come in the order of their sequence."""
-    progress = state.progress
     if isinstance(entry, CycleEntry):
-        if entry.generation > progress.generation:
-            begin_generation(progress, entry.generation)
-        progress.cycle = entry.cycle
-        progress.domain_time_us = entry.decided_at
-        progress.catalog_offset = entry.catalog_offset
-        progress.next_sequence = max(progress.next_sequence, entry.sequence + 1)
-        progress.next_dead_letter = entry.dead_letter_sequence
-        if entry.accepted:
-            progress.claims_segment = segment_key(entry.generation, entry.cycle)
-        for piece in entry.consumed:
-            progress.consumed[piece.topic] = piece.to_offset
+        _evolve_cycle(state.progress, entry)
         return
-    progress.next_sequence = entry.sequence + 1
+    state.progress.next_sequence = entry.sequence + 1
     if isinstance(entry, ResolutionEntry):
         return
-    account = state.accounts.get(entry.customer_id)
+    customer = entry.customer_id
+    account = state.accounts.get(customer)
     if account is None:
-        account = state.accounts[entry.customer_id] = Account(entry.customer_id)
-    state.touched.add(entry.customer_id)
+        account = state.accounts[customer] = Account(customer)
+    state.touched.add(customer)
     account.last_sequence = entry.sequence
     if isinstance(entry, UsageEntry):
         spend(account, entry)
@@ -191,6 +172,20 @@ def evolve(state: PartitionState, entry: LedgerEntry) -> None:
         add_grant(account, entry)
     else:
         account.signals += 1
+
+
+def _evolve_cycle(progress: Progress, entry: CycleEntry) -> None:
+    if entry.generation > progress.generation:
+        begin_generation(progress, entry.generation)
+    progress.cycle = entry.cycle
+    progress.domain_time_us = entry.decided_at
+    progress.catalog_offset = entry.catalog_offset
+    progress.next_sequence = max(progress.next_sequence, entry.sequence + 1)
+    progress.next_dead_letter = entry.dead_letter_sequence
+    if entry.accepted:
+        progress.claims_segment = segment_key(entry.generation, entry.cycle)
+    for piece in entry.consumed:
+        progress.consumed[piece.topic] = piece.to_offset
 
 
 def begin_generation(progress: Progress, generation: int) -> None:
@@ -229,19 +224,30 @@ def fold_cycle(
     entries: list[LedgerEntry] = []
     rejected: list[Rejected] = []
     accepted = duplicates = conflicts = 0
+    claims, new_claims = state.claims, state.new_claims
     for fact in facts:
         if isinstance(fact, Rejected):
             rejected.append(fact)
             continue
-        decision = _decide_or_refuse(state, fact, context, position)
+        try:
+            decision = decide(state, fact, context, position)
+        except MemoryError:
+            raise
+        except Exception as fault:  # noqa: BLE001 - whatever our code stumbles over
+            # A fault of our own is a refusal of this one fact (K2): deciding has changed nothing,
+            # so its neighbours go on. How many of them stop a worker is for the agent to say.
+            rejected.append(internal(fact.record, fault))
+            continue
         if isinstance(decision, list):
             accepted += 1
             for entry in decision:
                 evolve(state, entry)
             entries += decision
-            for one in _claimants(fact, decision):
-                claim = Claim(one.body_hash, one.record.appended_at_us, one.record.offset)
-                state.claims[one.claim_key] = state.new_claims[one.claim_key] = claim
+            for one in _claimants(fact, decision) if isinstance(fact, ReplayFact) else (fact,):
+                key, record = one.claim_key, one.record
+                claims[key] = new_claims[key] = Claim(
+                    one.body_hash, record.appended_at_us, record.offset
+                )
         elif isinstance(decision, Refusal):
             conflicts += decision.code is RejectCode.CONFLICT
             rejected.append(Rejected(fact.record, decision.code, decision.reason, decision.field))
@@ -268,27 +274,12 @@ def fold_cycle(
     return CycleResult([own, *entries], rejected)
 
 
-def _decide_or_refuse(
-    state: PartitionState, fact: Fact, context: Context, position: Position
-) -> Decision:
-    """`decide`, where a fault of our own is a refusal of this one fact (K2): deciding has changed
-    nothing, so its neighbours go on. How many of them stop a worker is for the agent to say."""
-    try:
-        return decide(state, fact, context, position)
-    except MemoryError:
-        raise
-    except Exception as fault:  # noqa: BLE001 - whatever our code stumbles over
-        found = internal(fact.record, fault)
-        return Refusal(found.code, found.reason)
-
-
-def _claimants(fact: Fact, decision: list[LedgerEntry]) -> list[Fact]:
-    """The facts whose ids are claimed by an accepted one: a replay claims for its original too,
-    unless that had been accepted before."""
+def _claimants(fact: ReplayFact, decision: list[LedgerEntry]) -> list[Fact]:
+    """The facts whose ids are claimed by a replay: it claims for its original too, unless that had
+    been accepted before."""
     first = decision[0]
     if (
-        isinstance(fact, ReplayFact)
-        and isinstance(first, ResolutionEntry)
+        isinstance(first, ResolutionEntry)
         and first.resolution == "replayed"
         and not isinstance(fact.inner, Rejected)
     ):
@@ -312,6 +303,8 @@ def beyond_claims(inner: EventFact, context: Context, decided_at_us: int) -> Ref
 def untimely(fact: Fact, context: Context) -> Refusal | None:
     """Why a fact lies too far from its append time, None where it does not."""
     appended = fact.record.appended_at_us
+    if -context.lateness_us <= fact.occurred_at_us - appended <= context.future_us:
+        return None
     if fact.occurred_at_us < appended - context.lateness_us:
         return Refusal(
             RejectCode.TOO_OLD,
@@ -319,10 +312,8 @@ def untimely(fact: Fact, context: Context) -> Refusal | None:
             "could no longer be told from a new one",
             "occurred_at",
         )
-    if fact.occurred_at_us > appended + context.future_us:
-        return Refusal(
-            RejectCode.IN_FUTURE,
-            "occurred_at lies after the append by more than the future limit: check the clock",
-            "occurred_at",
-        )
-    return None
+    return Refusal(
+        RejectCode.IN_FUTURE,
+        "occurred_at lies after the append by more than the future limit: check the clock",
+        "occurred_at",
+    )

@@ -66,6 +66,8 @@ class Span:
     from_us: int | None
     daily: tuple[int, int] | None
     rates: tuple[TieredRate | None, ...]
+    flat: tuple[int, ...] | None = None
+    """The base rates, where every class has one and none of them has tiers."""
 
     def active(self, at_us: int) -> bool:
         """Whether the span covers a time; daily windows may pass midnight."""
@@ -87,11 +89,16 @@ class ModelRates:
     spans: tuple[Span, ...]
 
     def at(self, at_us: int) -> tuple[TieredRate | None, ...]:
-        """The rates in force; the first span where none is active."""
-        for span in reversed(self.spans):
-            if span.active(at_us):
-                return span.rates
-        return self.spans[0].rates
+        """The rates in force."""
+        return self.span_at(at_us).rates
+
+    def span_at(self, at_us: int) -> Span:
+        """The span in force; the first one where none is active."""
+        if len(self.spans) > 1:
+            for span in reversed(self.spans):
+                if span.active(at_us):
+                    return span
+        return self.spans[0]
 
 
 @dataclass(slots=True)
@@ -241,8 +248,11 @@ def _span(span: PriceSpan) -> Span:
     daily = None
     if span.daily_from_second is not None and span.daily_to_second is not None:
         daily = (span.daily_from_second, span.daily_to_second)
+    by_class = tuple(rates.get(name) or rates.get(_PARENT.get(name, "")) for name in _CLASSES)
+    flat = tuple(rate.base for rate in by_class if rate is not None and not rate.tiers)
     return Span(
         None if span.from_day is None else parse_time_us(f"{span.from_day}T00:00:00Z"),
         daily,
-        tuple(rates.get(name) or rates.get(_PARENT.get(name, "")) for name in _CLASSES),
+        by_class,
+        flat if len(flat) == len(by_class) else None,
     )

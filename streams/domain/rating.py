@@ -1,12 +1,11 @@
 """Usage × price = cost: a reported cost wins, else the price in force; one rounding per event
 (M2)."""
 
-from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from schemas.money import round_half_even
 from schemas.structs import Tokens, Usage
-from streams.domain.prices import PriceIndex, TieredRate
+from streams.domain.prices import PriceIndex, Span
 
 PER_MILLION: Final = 10**6
 """Rates are per million tokens."""
@@ -15,8 +14,7 @@ UNPRICED: Final = "unpriced"
 """Flag of an event whose model the price book does not know."""
 
 
-@dataclass(frozen=True, slots=True)
-class Rating:
+class Rating(NamedTuple):
     """What an event cost, in pico of `currency`, and how that is known.
 
     `provisional_pico` is what an unpriced event charges a dollar balance until it is rated anew
@@ -32,6 +30,11 @@ class Rating:
 
 
 NOTHING: Final = Rating(0, "USD", "none")
+
+
+def input_tokens(tokens: Tokens) -> int:
+    """The tokens that went in, which decide the tier of a price: cached and audio ones too."""
+    return tokens.input + tokens.cache_read + tokens.cache_write + tokens.input_audio
 
 
 def total_tokens(tokens: Tokens | None) -> int:
@@ -65,7 +68,7 @@ def rate(
         return NOTHING
     model = prices.find(body.provider, body.model)
     if model is not None:
-        exact = _exact_cost(tokens, model.at(occurred_at_us))
+        exact = _exact_cost(tokens, model.span_at(occurred_at_us))
         if exact is not None:
             cost = round_half_even(exact, PER_MILLION)
             return Rating(cost, "USD", "priced", prices.version, model.reference)
@@ -73,7 +76,7 @@ def rate(
     return Rating(0, "USD", "unpriced", prices.version, provisional_pico=provisional)
 
 
-def _exact_cost(tokens: Tokens, rates: tuple[TieredRate | None, ...]) -> int | None:
+def _exact_cost(tokens: Tokens, span: Span) -> int | None:
     """Millionths of pico-dollars, exactly, or None where tokens of some class have no price."""
     counts = (
         tokens.input,
@@ -84,11 +87,14 @@ def _exact_cost(tokens: Tokens, rates: tuple[TieredRate | None, ...]) -> int | N
         tokens.input_audio,
         tokens.output_audio,
     )
-    input_tokens = tokens.input + tokens.cache_read + tokens.cache_write + tokens.input_audio
     total = 0
-    for count, tiered in zip(counts, rates, strict=True):
+    if span.flat is not None:
+        for count, price in zip(counts, span.flat, strict=True):
+            total += count * price
+        return total
+    for count, tiered in zip(counts, span.rates, strict=True):
         if count:
             if tiered is None:
                 return None
-            total += count * tiered.at(input_tokens)
+            total += count * tiered.at(input_tokens(tokens))
     return total
