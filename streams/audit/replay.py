@@ -25,7 +25,7 @@ from streams.audit.differ import NUMBERS, compare_records
 from streams.audit.inbound import InboundBooks
 from streams.audit.report import PartitionReport
 from streams.audit.state_check import StateCheck
-from streams.domain.appends import claims_record, dead_letter_record, ledger_record
+from streams.domain.appends import claims_record, dead_letter_record, ledger_records
 from streams.domain.context import RULES_VERSION
 from streams.domain.decoding import decode_records
 from streams.domain.facts import Fact, Rejected, SourceRecord
@@ -234,7 +234,7 @@ class _Replay:
     ) -> None:
         report, head = self.report, result.entries[0]
         assert isinstance(head, CycleEntry)
-        entries = [ledger_record(entry) for entry in result.entries]
+        entries = ledger_records(result.entries)
         compare_records(report, "ledger", cycle.records, entries, codec.decode_entry)
         first = head.dead_letter_sequence - head.dead_letters
         due = [dead_letter_record(r, head, n) for n, r in enumerate(result.rejected, first)]
@@ -260,7 +260,7 @@ class _Replay:
         report, own = self.report, _own_entry(cycle.records[0])
         assert own is not None
         found = [record for record in cycle.records[1:] if record.key == key]
-        entries = [ledger_record(entry) for entry in result.entries[1:]]
+        entries = ledger_records(result.entries[1:])
         compare_records(report, "ledger", found, entries, codec.decode_entry, NUMBERS)
         found = [record for record in letters if record.key == key]
         due = [dead_letter_record(rejected, own, 0) for rejected in result.rejected]

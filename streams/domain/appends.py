@@ -6,7 +6,7 @@ A function of what `fold_cycle` left: nothing but the cycle decides a single byt
 """
 
 from base64 import b64encode
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 from schemas import codec
@@ -40,7 +40,7 @@ def cycle_appends(state: PartitionState, result: CycleResult) -> dict[str, list[
     assert isinstance(own, CycleEntry)
     first_letter = own.dead_letter_sequence - own.dead_letters
     return {
-        LEDGER.name: [ledger_record(entry) for entry in result.entries],
+        LEDGER.name: ledger_records(result.entries),
         DEAD_LETTERS.name: [
             dead_letter_record(rejected, own, sequence)
             for sequence, rejected in enumerate(result.rejected, first_letter)
@@ -53,10 +53,10 @@ def cycle_appends(state: PartitionState, result: CycleResult) -> dict[str, list[
     }
 
 
-def ledger_record(entry: LedgerEntry) -> KeyedBytes:
-    """An entry as the ledger holds it: by its customer; a cycle's own has no key."""
-    key = None if isinstance(entry, CycleEntry) else entry.customer_id.encode()
-    return key, codec.encode(entry)
+def ledger_records(entries: Sequence[LedgerEntry]) -> list[KeyedBytes]:
+    """Entries as the ledger holds them: by their customers; a cycle's own has no key."""
+    keys = [None if isinstance(e, CycleEntry) else e.customer_id.encode() for e in entries]
+    return list(zip(keys, codec.encode_all(entries), strict=True))
 
 
 def account_records(accounts: Iterable[Account]) -> list[KeyedBytes]:

@@ -1,6 +1,7 @@
 """A customer's account: what is granted, what was used, what is available."""
 
 from dataclasses import dataclass, field
+from typing import Final
 
 from schemas.budget import Denomination
 from schemas.money import format_amount, parse_signed_amount
@@ -15,6 +16,8 @@ from streams.domain.grants import (
     unexpired,
 )
 from streams.domain.periods import period_start
+
+USD: Final = Denomination.USD
 
 
 @dataclass(slots=True)
@@ -51,7 +54,7 @@ def available(account: Account, denomination: Denomination, now_us: int) -> int:
 
 def balance_text(denomination: str, amount: int) -> str:
     """A balance as the ledger writes it: whole units and tokens, dollars as a decimal."""
-    return format_amount(amount) if denomination == Denomination.USD else str(amount)
+    return format_amount(amount) if denomination == USD else str(amount)
 
 
 def open_grant(entry: GrantEntry) -> OpenGrant:
@@ -121,4 +124,4 @@ def _take(account: Account, burn: Burn, now_us: int) -> None:
 
 
 def _balance(denomination: str, text: str) -> int:
-    return parse_signed_amount(text) if denomination == Denomination.USD else int(text)
+    return parse_signed_amount(text) if denomination == USD else int(text)

@@ -87,7 +87,7 @@ def decode_content(original: SourceRecord) -> EventFact | Rejected:
 def _decode(record: SourceRecord, partition: int, partitions: int) -> Fact:
     decode, make_fact = _DECODERS[record.topic]
     body = decode(record.value)
-    customer = body.customer_id.encode()
+    customer: bytes = body.customer_id.encode()
     if record.key != customer:
         raise RejectError(
             RejectCode.WRONG_KEY,

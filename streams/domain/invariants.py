@@ -33,23 +33,24 @@ def check_cycle(result: CycleResult, first_sequence: int, fact_count: int) -> No
 
 
 def _check_cover(entry: UsageEntry) -> None:
-    burnt: dict[str, int] = {"unit": 0, "token": 0, "usd": 0}
+    units = tokens = dollars = 0
     for burn in entry.burns:
-        amount = burn.amount
-        burnt[burn.denomination] += (
-            parse_signed_amount(amount) if burn.denomination == "usd" else int(amount)
-        )
-    dollars = parse_signed_amount(entry.cost) + parse_signed_amount(entry.provisional)
-    for denomination, covered, used in (
-        ("unit", entry.covered_units, entry.units),
-        ("token", entry.covered_tokens, entry_tokens(entry)),
-        ("usd", parse_signed_amount(entry.covered_usd), dollars),
-    ):
-        if covered > used:
-            raise AssertionError(
-                f"INV-3: {entry.entry_id} covers more than it used: {denomination}"
-            )
-        if covered != burnt[denomination]:
-            raise AssertionError(
-                f"INV-3: {entry.entry_id} covers what it did not burn: {denomination}"
-            )
+        if burn.denomination == "unit":
+            units += int(burn.amount)
+        elif burn.denomination == "token":
+            tokens += int(burn.amount)
+        else:
+            dollars += parse_signed_amount(burn.amount)
+    _check_part(entry, "unit", entry.covered_units, units, entry.units)
+    if tokens or entry.covered_tokens:
+        _check_part(entry, "token", entry.covered_tokens, tokens, entry_tokens(entry))
+    if dollars or entry.covered_usd != "0":
+        due = parse_signed_amount(entry.cost) + parse_signed_amount(entry.provisional)
+        _check_part(entry, "usd", parse_signed_amount(entry.covered_usd), dollars, due)
+
+
+def _check_part(entry: UsageEntry, denomination: str, covered: int, burnt: int, used: int) -> None:
+    if covered > used:
+        raise AssertionError(f"INV-3: {entry.entry_id} covers more than it used: {denomination}")
+    if covered != burnt:
+        raise AssertionError(f"INV-3: {entry.entry_id} covers what it did not burn: {denomination}")

@@ -48,6 +48,8 @@ from streams.domain.identity import Claim, Verdict, judge
 from streams.domain.ledger import cycle_id, segment_key
 from streams.domain.state import PartitionState, Progress
 
+FRESH: Final = Verdict.FRESH
+
 FOLD_ORDER: Final = (BUDGETS.name, SIGNALS.name, USAGE.name)
 """The order of the inbound topics inside a cycle: money comes before what spends it."""
 
@@ -77,7 +79,7 @@ class CycleResult:
 def decide(state: PartitionState, fact: Fact, context: Context, position: Position) -> Decision:
     """What a fact means in this state: the identity first, then the time, then its kind."""
     judged = _judge(state, fact, context, fact.record.appended_at_us)
-    if judged is not Verdict.FRESH:
+    if judged is not FRESH:
         return judged
     sequence = state.progress.next_sequence
     if isinstance(fact, ReplayFact):
@@ -103,7 +105,7 @@ def _judge(
             )
         if verdict is not Verdict.FRESH:
             return verdict
-    return untimely(fact, context) or Verdict.FRESH
+    return untimely(fact, context) or FRESH
 
 
 def _accept(
