@@ -1,5 +1,6 @@
 """streams.domain.facts: which content counts as the same, and which values are impossible."""
 
+import hashlib
 from typing import Any
 
 import pytest
@@ -106,6 +107,30 @@ def test_a_name_that_reads_like_the_next_field_is_not_mistaken_for_it() -> None:
 def test_a_record_without_a_time_happened_when_it_was_appended() -> None:
     assert fact(usage(), appended_at_us=NOON_US + 5).occurred_at_us == NOON_US + 5
     assert fact(usage(occurred_at=NOON), appended_at_us=NOON_US + 5).occurred_at_us == NOON_US
+
+
+def test_the_hash_is_that_of_the_list_of_what_was_said() -> None:
+    # Decision 002 defines it so; the code writes the text of the list without making the list.
+    name = 'O\'Brien "é" \U0001f600 \\ \n'
+    said = {
+        "cost": "0.25",
+        "tokens": {"input": 1, "cache_read": 2, "cache_write": 3, "output": 4, "reasoning": 5}
+        | {"input_audio": 6},
+        "provider": name,
+        "model": "small",
+        "agent_id": "a'b",
+        "task_ref": 'a"b',
+        "trace_id": "t",
+        "success": False,
+        "reservation_id": "r",
+        "occurred_at": NOON,
+    }
+    content = [NOON_US, 1, "cost", 25 * 10**10, "USD", "tokens", 1, 2, 3, 4, 5, "audio", 6, 0]
+    content += ["provider", name, "model", "small", "agent_id", "a'b", "task_ref", 'a"b']
+    content += ["trace_id", "t", "failed", "reservation_id", "r"]
+    for body, due in ((usage(**said), content), (usage(), [None, 1])):
+        text = ascii(due).encode()
+        assert fact(body).body_hash == hashlib.blake2b(text, digest_size=16).digest()
 
 
 def test_the_append_time_is_not_in_the_hash() -> None:

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from schemas import times
 from schemas.times import format_time, parse_time_us
 
 LAST_US = 253_402_300_799_999_999
@@ -88,3 +89,29 @@ def test_the_text_of_a_time_agrees_with_the_standard_library(time_us: int) -> No
     known = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(microseconds=time_us)
     expected = known.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
     assert format_time(time_us) == expected
+
+
+@pytest.mark.parametrize(
+    "text", ["2026-01-15T12:00:07Z", "2026-01-15T12:00:07.250Z", "2026-01-15T12:00:07.250125Z"]
+)
+def test_a_minute_that_is_remembered_makes_no_text_a_time_that_was_none(text: str) -> None:
+    parse_time_us(text)
+    for place in range(len(text) + 1):
+        for other in ("", "0", "9", "6", ":", ".", "Z", "+", "-", " ", "\n", "\u0663", "00"):
+            for changed in (text[:place] + other + text[place + 1 :], text[:place] + other):
+                try:
+                    due: int | None = times._parse_time_us(changed)
+                except ValueError:
+                    due = None
+                try:
+                    found: int | None = parse_time_us(changed)
+                except ValueError:
+                    found = None
+                assert found == due, changed
+
+
+def test_more_minutes_than_are_remembered_are_still_read() -> None:
+    for minute in range(times.MINUTES_MAX + 2):
+        time_us = minute * 60_000_000 + 1
+        assert parse_time_us(format_time(time_us)) == time_us
+    assert len(times._minutes) <= times.MINUTES_MAX
