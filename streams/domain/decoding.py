@@ -39,20 +39,24 @@ _DECODERS: Final[dict[str, tuple[Callable[[bytes | None], Any], Callable[..., Ev
 def decode_records(
     records: Sequence[SourceRecord], partition: int, partitions: int
 ) -> list[Fact | Rejected]:
-    """The facts of these records of one topic, in their order, refused ones among them."""
-    return [decode_record(record, partition, partitions) for record in records]
+    """The facts of these records, in their order, refused ones among them. Where our own code
+    stumbles over a record, that one is refused as `internal`."""
+    found: list[Fact | Rejected] = []
+    for record in records:
+        try:
+            found.append(_decode(record, partition, partitions))
+        except RejectError as fault:
+            found.append(Rejected(record, fault.code, fault.reason, fault.field))
+        except MemoryError:
+            raise
+        except Exception as fault:  # noqa: BLE001 - one record's fault is not its neighbours' (K2)
+            found.append(internal(record, fault))
+    return found
 
 
 def decode_record(record: SourceRecord, partition: int, partitions: int) -> Fact | Rejected:
-    """The fact of one record. Where our own code stumbles over it, it is refused as `internal`."""
-    try:
-        return _decode(record, partition, partitions)
-    except RejectError as fault:
-        return Rejected(record, fault.code, fault.reason, fault.field)
-    except MemoryError:
-        raise
-    except Exception as fault:  # noqa: BLE001 - one record's fault is not its neighbours' (K2)
-        return internal(record, fault)
+    """The fact of one record, as `decode_records` finds it."""
+    return decode_records((record,), partition, partitions)[0]
 
 
 def decode_original(body: Replay) -> EventFact | Rejected:
@@ -105,8 +109,9 @@ def _decode(record: SourceRecord, partition: int, partitions: int) -> Fact:
         raise RejectError(
             RejectCode.INVALID_FIELD, "customer_id: this id is reserved", "customer_id"
         )
-    if isinstance(body, Replay):
-        return replay_fact(record, body, decode_original(body))
-    if isinstance(body, Discard):
-        return discard_fact(record, body)
+    if decode is codec.decode_budget:
+        if isinstance(body, Replay):
+            return replay_fact(record, body, decode_original(body))
+        if isinstance(body, Discard):
+            return discard_fact(record, body)
     return make_fact(record, body)

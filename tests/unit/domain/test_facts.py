@@ -112,7 +112,7 @@ def test_a_record_without_a_time_happened_when_it_was_appended() -> None:
 def test_the_hash_is_that_of_the_list_of_what_was_said() -> None:
     # Decision 002 defines it so; the code writes the text of the list without making the list.
     name = 'O\'Brien "é" \U0001f600 \\ \n'
-    said = {
+    said: dict[str, Any] = {
         "cost": "0.25",
         "tokens": {"input": 1, "cache_read": 2, "cache_write": 3, "output": 4, "reasoning": 5}
         | {"input_audio": 6},
@@ -125,7 +125,22 @@ def test_the_hash_is_that_of_the_list_of_what_was_said() -> None:
         "reservation_id": "r",
         "occurred_at": NOON,
     }
-    content = [NOON_US, 1, "cost", 25 * 10**10, "USD", "tokens", 1, 2, 3, 4, 5, "audio", 6, 0]
+    content: list[Any] = [
+        NOON_US,
+        1,
+        "cost",
+        25 * 10**10,
+        "USD",
+        "tokens",
+        1,
+        2,
+        3,
+        4,
+        5,
+        "audio",
+        6,
+        0,
+    ]
     content += ["provider", name, "model", "small", "agent_id", "a'b", "task_ref", 'a"b']
     content += ["trace_id", "t", "failed", "reservation_id", "r"]
     for body, due in ((usage(**said), content), (usage(), [None, 1])):
