@@ -113,7 +113,8 @@ def spend(account: Account, entry: UsageEntry) -> None:
 def _take(account: Account, burn: Burn, now_us: int) -> None:
     for place, grant in enumerate(account.grants):
         if grant.grant_id == burn.grant_id and grant.denomination == burn.denomination:
-            renew(grant, now_us)
+            if grant.renewal is not None:
+                renew(grant, now_us)
             grant.remaining -= _balance(burn.denomination, burn.amount)
             if grant.remaining < 0:
                 raise AssertionError(f"grant {grant.grant_id!r} was burnt beyond its amount")

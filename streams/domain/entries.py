@@ -3,13 +3,21 @@ it burnt."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal
 
 from schemas.budget import Denomination
 from schemas.envelope import SCHEMA_VERSION
 from schemas.money import format_amount
-from schemas.structs import Burn, GrantEntry, ResolutionEntry, SignalEntry, Usage, UsageEntry
-from streams.domain.budget import Account, balance_text, open_grant
+from schemas.structs import (
+    Burn,
+    GrantEntry,
+    ResolutionEntry,
+    SignalEntry,
+    Usage,
+    UsageEntry,
+    Value,
+)
+from streams.domain.budget import balance_text
 from streams.domain.context import Context
 from streams.domain.facts import (
     NO_TOKENS,
@@ -23,12 +31,15 @@ from streams.domain.facts import (
     SourceRecord,
     UsageFact,
 )
-from streams.domain.grants import OpenGrant, burn_order, plan_burn
+from streams.domain.grants import OpenGrant, plan_burns
 from streams.domain.ledger import entry_id
 from streams.domain.rating import UNPRICED, Rating, rate, total_tokens
 
-UNIT, TOKEN, USD = Denomination.UNIT, Denomination.TOKEN, Denomination.USD
-"""Looked up once: Python 3.11 takes longer to find a member of an enumeration than to add it up."""
+DENOMINATIONS: Final = {one.value: one for one in Denomination}
+"""Looked up in a dictionary: Python 3.11 takes longer to make a member of an enumeration than to
+add up all grants of a customer."""
+
+_ORDER: Final = {one.value: place for place, one in enumerate(Denomination)}
 
 NO_FLAGS: Final[list[str]] = []
 
@@ -69,14 +80,13 @@ def first_sight_grants(
 
 def usage_entry(
     fact: UsageFact,
-    account: Account | None,
-    plan: list[GrantEntry],
+    grants: list[OpenGrant],
     context: Context,
     position: Position,
     sequence: int,
 ) -> UsageEntry:
-    """The entry of an accepted usage event: rated, and covered by the account's open grants, or by
-    the plan's where this is the first fact of the customer (`account` is None then)."""
+    """The entry of an accepted usage event: rated, and covered by these grants, which stand in burn
+    order."""
     body, tokens = fact.body, fact.body.tokens
     rating = rate(
         body,
@@ -85,7 +95,6 @@ def usage_entry(
         context.prices,
         context.provisional_pico_per_million,
     )
-    grants = sorted(map(open_grant, plan), key=burn_order) if account is None else account.grants
     cover = _cover(grants, body, rating, position.decided_at_us) if grants else NO_COVER
     if tokens is None:
         tokens = NO_TOKENS
@@ -124,10 +133,10 @@ def usage_entry(
         rating.basis,
         rating.price_version,
         rating.priced_as,
-        format_amount(rating.provisional_pico),
+        format_amount(rating.provisional_pico) if rating.provisional_pico else "0",
         cover.units,
         cover.tokens,
-        format_amount(cover.pico_usd),
+        format_amount(cover.pico_usd) if cover.pico_usd else "0",
         cover.burns,
         body.success,
         _flags(rating),
@@ -139,7 +148,7 @@ _usage_entry: Final[Callable[..., UsageEntry]] = UsageEntry
 field with the record that it comes from."""
 
 
-class Cover(NamedTuple):
+class Cover(Value, frozen=True):
     """How much of a usage event the open grants cover, and what that takes from which."""
 
     units: int
@@ -152,29 +161,27 @@ NO_COVER: Final = Cover(0, 0, 0, [])
 
 
 def _cover(grants: list[OpenGrant], body: Usage, rating: Rating, now_us: int) -> Cover:
-    kinds = {grant.denomination for grant in grants}
-    burns: list[Burn] = []
-    units = tokens = dollars = 0
-    if "unit" in kinds:
-        units = _burn(burns, grants, UNIT, body.units, now_us)
-    if "token" in kinds:
-        tokens = _burn(burns, grants, TOKEN, total_tokens(body.tokens), now_us)
-    if "usd" in kinds and rating.currency == "USD":
-        due = rating.cost_pico + rating.provisional_pico
-        dollars = _burn(burns, grants, USD, due, now_us)
-    return Cover(units, tokens, dollars, burns)
+    tokens = total_tokens(body.tokens)
+    dollars = rating.cost_pico + rating.provisional_pico if rating.currency == "USD" else 0
+    due = {"unit": body.units, "token": tokens, "usd": dollars}
+    planned = plan_burns(grants, due, now_us)
+    if not planned:
+        return NO_COVER
+    burns = [
+        Burn(
+            grant_id=grant.grant_id,
+            denomination=DENOMINATIONS[grant.denomination],
+            amount=format_amount(part) if grant.denomination == "usd" else str(part),
+        )
+        for grant, part in planned
+    ]
+    if len(burns) > 1:
+        burns.sort(key=_denomination_order)
+    return Cover(body.units - due["unit"], tokens - due["token"], dollars - due["usd"], burns)
 
 
-def _burn(
-    burns: list[Burn], grants: list[OpenGrant], denomination: Denomination, amount: int, now_us: int
-) -> int:
-    """Adds what an amount takes from which grants; returns how much of it they cover."""
-    covered = 0
-    for grant, part in plan_burn(grants, denomination, amount, now_us):
-        covered += part
-        text = balance_text(denomination, part)
-        burns.append(Burn(grant_id=grant.grant_id, denomination=denomination, amount=text))
-    return covered
+def _denomination_order(burn: Burn) -> int:
+    return _ORDER[burn.denomination]
 
 
 def signal_entry(fact: SignalFact, position: Position, sequence: int) -> SignalEntry:

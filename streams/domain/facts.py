@@ -15,7 +15,7 @@ from schemas.budget import Denomination
 from schemas.errors import RejectCode, RejectError
 from schemas.limits import REASON_CHARS_MAX
 from schemas.money import PICO, parse_amount
-from schemas.structs import Discard, Grant, Replay, Signal, Tokens, Usage
+from schemas.structs import Discard, Grant, Replay, Signal, Tokens, Usage, Value
 from schemas.times import parse_time_us
 
 HASH_BYTES: Final = 16
@@ -46,8 +46,7 @@ class Rejected:
     field: str = ""
 
 
-@dataclass(slots=True)
-class UsageFact:
+class UsageFact(Value, frozen=True):
     """A usage record. `occurred_at_us` is the append time where the producer gave none."""
 
     record: SourceRecord

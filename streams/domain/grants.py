@@ -83,13 +83,23 @@ def plan_burn(
 
     The parts sum to the amount or, where the grants do not reach, to all that is open.
     """
+    return plan_burns(grants, {denomination.value: amount}, now_us)
+
+
+def plan_burns(
+    grants: Iterable[OpenGrant], due: dict[str, int], now_us: int
+) -> list[tuple[OpenGrant, int]]:
+    """What amounts, by denomination, take from which grants, in burn order; no grant is changed.
+
+    `due` is: afterwards it holds what no grant covers.
+    """
     burns: list[tuple[OpenGrant, int]] = []
     for grant in grants:
-        if amount <= 0:
-            break
-        if grant.denomination == denomination and open_at(grant, now_us):
-            part = min(amount, left_at(grant, now_us))
+        amount = due.get(grant.denomination, 0)
+        if amount > 0 and open_at(grant, now_us):
+            left = grant.remaining if grant.renewal is None else left_at(grant, now_us)
+            part = left if left < amount else amount
             if part:
                 burns.append((grant, part))
-                amount -= part
+                due[grant.denomination] = amount - part
     return burns

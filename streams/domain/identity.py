@@ -2,7 +2,9 @@
 
 import struct
 from enum import Enum
-from typing import Final, NamedTuple
+from typing import Final
+
+from schemas.structs import Value
 
 _packed: Final = struct.Struct(">16sqq")
 _keyed: Final = struct.Struct(">16s16sqq")
@@ -24,7 +26,7 @@ class Verdict(Enum):
     CONFLICT = "conflict"
 
 
-class Claim(NamedTuple):
+class Claim(Value, frozen=True):
     """The first accepted record of an id: the hash of its billing content, when and where it
     stands."""
 
@@ -50,7 +52,7 @@ def judge(
 
 def pack_claim(claim: Claim) -> bytes:
     """A claim as the store keeps it, CLAIM_BYTES long."""
-    return _packed.pack(*claim)
+    return _packed.pack(claim.body_hash, claim.appended_at_us, claim.offset)
 
 
 def unpack_claim(packed: bytes) -> Claim:
@@ -61,7 +63,9 @@ def unpack_claim(packed: bytes) -> Claim:
 def pack_segment(claims: dict[bytes, Claim]) -> bytes:
     """Many claims as one changelog record: key and claim, one after the other."""
     pack = _keyed.pack
-    return b"".join([pack(key, *claim) for key, claim in claims.items()])
+    return b"".join(
+        [pack(key, c.body_hash, c.appended_at_us, c.offset) for key, c in claims.items()]
+    )
 
 
 def split_segment(segment: bytes) -> list[tuple[bytes, bytes]]:

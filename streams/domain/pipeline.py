@@ -24,7 +24,7 @@ from schemas.structs import (
     UsageEntry,
 )
 from schemas.topics import BUDGETS, SIGNALS, USAGE
-from streams.domain.budget import Account, add_grant, spend
+from streams.domain.budget import Account, add_grant, open_grant, spend
 from streams.domain.context import RULES_VERSION, Context
 from streams.domain.entries import (
     Position,
@@ -44,6 +44,7 @@ from streams.domain.facts import (
     UsageFact,
     internal,
 )
+from streams.domain.grants import burn_order
 from streams.domain.identity import Claim, Verdict, judge
 from streams.domain.ledger import cycle_id, segment_key
 from streams.domain.state import PartitionState, Progress
@@ -105,6 +106,9 @@ def _judge(
             )
         if verdict is not Verdict.FRESH:
             return verdict
+    ahead_us = fact.occurred_at_us - fact.record.appended_at_us
+    if -context.lateness_us <= ahead_us <= context.future_us:
+        return FRESH
     return untimely(fact, context) or FRESH
 
 
@@ -113,10 +117,13 @@ def _accept(
 ) -> list[LedgerEntry] | Refusal:
     """The entries of a fact that may count, numbered from `sequence` on."""
     account = state.accounts.get(fact.body.customer_id)
+    if account is not None and isinstance(fact, UsageFact):
+        return [usage_entry(fact, account.grants, context, position, sequence)]
     plan = first_sight_grants(fact, context, position, sequence) if account is None else []
     sequence += len(plan)
     if isinstance(fact, UsageFact):
-        return [*plan, usage_entry(fact, account, plan, context, position, sequence)]
+        grants = sorted(map(open_grant, plan), key=burn_order)
+        return [*plan, usage_entry(fact, grants, context, position, sequence)]
     if isinstance(fact, SignalFact):
         return [*plan, signal_entry(fact, position, sequence)]
     granted = 0 if account is None else account.granted
@@ -305,8 +312,6 @@ def beyond_claims(inner: EventFact, context: Context, decided_at_us: int) -> Ref
 def untimely(fact: Fact, context: Context) -> Refusal | None:
     """Why a fact lies too far from its append time, None where it does not."""
     appended = fact.record.appended_at_us
-    if -context.lateness_us <= fact.occurred_at_us - appended <= context.future_us:
-        return None
     if fact.occurred_at_us < appended - context.lateness_us:
         return Refusal(
             RejectCode.TOO_OLD,
@@ -314,8 +319,10 @@ def untimely(fact: Fact, context: Context) -> Refusal | None:
             "could no longer be told from a new one",
             "occurred_at",
         )
-    return Refusal(
-        RejectCode.IN_FUTURE,
-        "occurred_at lies after the append by more than the future limit: check the clock",
-        "occurred_at",
-    )
+    if fact.occurred_at_us > appended + context.future_us:
+        return Refusal(
+            RejectCode.IN_FUTURE,
+            "occurred_at lies after the append by more than the future limit: check the clock",
+            "occurred_at",
+        )
+    return None

@@ -1,10 +1,11 @@
 """Usage × price = cost: a reported cost wins, else the price in force; one rounding per event
 (M2)."""
 
-from typing import Final, Literal, NamedTuple
+from operator import mul
+from typing import Final, Literal
 
 from schemas.money import round_half_even
-from schemas.structs import Tokens, Usage
+from schemas.structs import Tokens, Usage, Value
 from streams.domain.prices import PriceIndex, Span
 
 PER_MILLION: Final = 10**6
@@ -14,7 +15,7 @@ UNPRICED: Final = "unpriced"
 """Flag of an event whose model the price book does not know."""
 
 
-class Rating(NamedTuple):
+class Rating(Value, frozen=True):
     """What an event cost, in pico of `currency`, and how that is known.
 
     `provisional_pico` is what an unpriced event charges a dollar balance until it is rated anew
@@ -63,21 +64,8 @@ def rate(
     if reported_pico is not None:
         return Rating(reported_pico, body.currency, "reported")
     tokens = body.tokens
-    count = total_tokens(tokens)
-    if tokens is None or count == 0:
+    if tokens is None:
         return NOTHING
-    model = prices.find(body.provider, body.model)
-    if model is not None:
-        exact = _exact_cost(tokens, model.span_at(occurred_at_us))
-        if exact is not None:
-            cost = round_half_even(exact, PER_MILLION)
-            return Rating(cost, "USD", "priced", prices.version, model.reference)
-    provisional = round_half_even(count * provisional_pico_per_million, PER_MILLION)
-    return Rating(0, "USD", "unpriced", prices.version, provisional_pico=provisional)
-
-
-def _exact_cost(tokens: Tokens, span: Span) -> int | None:
-    """Millionths of pico-dollars, exactly, or None where tokens of some class have no price."""
     counts = (
         tokens.input,
         tokens.cache_read,
@@ -87,11 +75,27 @@ def _exact_cost(tokens: Tokens, span: Span) -> int | None:
         tokens.input_audio,
         tokens.output_audio,
     )
-    total = 0
+    count = sum(counts)
+    if not count:
+        return NOTHING
+    model = prices.find(body.provider, body.model)
+    if model is not None:
+        spans = model.spans
+        span = spans[0] if len(spans) == 1 else model.span_at(occurred_at_us)
+        exact = _exact_cost(tokens, counts, span)
+        if exact is not None:
+            cost = round_half_even(exact, PER_MILLION)
+            return Rating(cost, "USD", "priced", prices.version, model.reference)
+    provisional = round_half_even(count * provisional_pico_per_million, PER_MILLION)
+    return Rating(0, "USD", "unpriced", prices.version, provisional_pico=provisional)
+
+
+def _exact_cost(tokens: Tokens, counts: tuple[int, ...], span: Span) -> int | None:
+    """Millionths of pico-dollars, exactly, or None where tokens of some class have no price."""
     if span.flat is not None:
-        for count, price in zip(counts, span.flat, strict=True):
-            total += count * price
-        return total
+        exact: int = sum(map(mul, counts, span.flat))
+        return exact
+    total = 0
     for count, tiered in zip(counts, span.rates, strict=True):
         if count:
             if tiered is None:
