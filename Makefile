@@ -26,7 +26,7 @@ FAST_TESTS := $(wildcard tests/unit tests/property tests/simulation tests/guard)
 
 .PHONY: help
 help: ## List these targets
-	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk 'BEGIN {FS = ":.*## "} /^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 .PHONY: demo
 demo: $(VENV)/.run ## Bill real input on an embedded Kafka and ClickHouse, prove the totals
@@ -65,6 +65,16 @@ soak: $(VENV)/.dev ## Kill, pause and cut off a running installation; SEEDS=N sc
 .PHONY: failover
 failover: $(VENV)/.dev ## Measure how long a partition stands still when its owner ends
 	@$(BIN)/python -m tests.recovery.failover
+
+BENCH_ARGS ?=
+.PHONY: bench
+bench: $(VENV)/.run ## Measure the worker's speed; BENCH_ARGS='--events 200000 --rounds 3'
+	@$(BIN)/tollgate bench pipeline $(BENCH_ARGS)
+
+BENCH_PEERS_ARGS ?=
+.PHONY: bench-peers
+bench-peers: $(VENV)/.run ## Tollgate beside Kafka Streams and Flink (needs a JDK and Maven)
+	@$(BIN)/python -m bench.peers $(BENCH_PEERS_ARGS)
 
 .PHONY: lint
 lint: $(VENV)/.dev ## ruff, mypy and the import contracts

@@ -3,7 +3,9 @@
 Faust keeps the group, the co-partitioned assignment, the tables and their recovery, the agents. Its
 per-message conductor, its offset commits and its reading of changelogs are replaced here:
 
-* `BatchThread`   the consumer reads `read_committed` and long-polls 100 ms instead of 1.5 s;
+* `BatchThread`   the consumer reads `read_committed`, long-polls 100 ms instead of 1.5 s and
+hands over
+  whole record batches (`whole_batches`);
 * `BatchConsumer` fences before anything is read, seeks before anything is delivered, checks that
 runs are
   contiguous, and applies changelogs by batch straight to the stores;
@@ -27,6 +29,8 @@ from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 from mode import Service
+
+from streams.adapters.whole_batches import LogRecord, fetch_whole_batches, records_of
 
 log = logging.getLogger(__name__)
 
@@ -76,6 +80,17 @@ class BatchThread(driver.AIOKafkaConsumerThread):
         consumer._isolation_level = "read_committed"
         consumer._fetch_max_wait_ms = FETCH_WAIT_MS
         return consumer
+
+    async def on_start(self) -> None:
+        """Starts the consumer. It has no partitions yet, so nothing has been fetched."""
+        await super().on_start()
+        fetch_whole_batches(cast(Any, self._consumer)._fetcher)
+
+    async def _fetch_records(self, *args: Any, **kwargs: Any) -> dict[Any, list[LogRecord]]:
+        # Everything that has been fetched, whatever its number: how much that may be is bounded by
+        # the bytes of a fetch, and the next one waits until these have found place in the inboxes.
+        fetched = await super()._fetch_records(*args, **kwargs | {"max_records": None})
+        return records_of(fetched)
 
     def past_high_watermark(self, tp: TP, highwater: int) -> bool:
         """Whether the position of a partition lies beyond the last offset `highwater`: everything

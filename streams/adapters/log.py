@@ -9,11 +9,13 @@ them: an oversized record would otherwise be lost while the offsets move on.
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Final
 
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
+from aiokafka.producer.message_accumulator import BatchBuilder
 
 from schemas.limits import OUTBOUND_RECORD_BYTES_MAX
 from streams.adapters.orphans import close_orphans
@@ -29,6 +31,8 @@ them."""
 RELEASE_SECONDS_MAX: Final = 5.0
 """How long a producer may take to stop. Fencing does not need it: the next owner takes the id
 anyway."""
+
+_NO_HEADERS: Final[list[tuple[str, bytes | None]]] = []
 
 
 class KafkaCycleLog:
@@ -100,24 +104,47 @@ class KafkaCycleLog:
     async def _append(self, producer: AIOKafkaProducer, partition: int, append: Appends) -> int:
         topic = self._prefix + append.topic
         pending: list[tuple[asyncio.Future[object], int]] = []
-        batch, count = producer.create_batch(), 0
-        for key, value in append.records:
-            if batch.append(key=key, value=value, timestamp=None) is None:
-                batch.close()
-                pending.append(
-                    (await producer.send_batch(batch, topic, partition=partition), count)
-                )
-                batch, count = producer.create_batch(), 0
-                if batch.append(key=key, value=value, timestamp=None) is None:
-                    raise _stopped(partition, f"a record of {len(value)} bytes fits no batch")
-            count += 1
-        batch.close()
-        pending.append((await producer.send_batch(batch, topic, partition=partition), count))
+        for batch in _batches(producer, append.records):
+            future = await producer.send_batch(batch, topic, partition=partition)
+            pending.append((future, batch.record_count()))
         offset = -1
         for future, records in pending:
             metadata = await future
             offset = metadata.offset + records - 1  # type: ignore[attr-defined]
         return offset
+
+
+def _batches(
+    producer: AIOKafkaProducer, records: Sequence[tuple[bytes | None, bytes]]
+) -> Iterator[BatchBuilder]:
+    """These records in closed batches, each filled when it is asked for.
+
+    They go into aiokafka's C builder directly: the layer above it costs more than the builder. A
+    record that is larger than a batch gets one of its own, and the broker decides about it.
+    """
+    now_ms = time.time_ns() // 1_000_000
+    batch = producer.create_batch()
+    add = batch._builder.append
+    count = 0
+    for key, value in records:
+        if add(count, now_ms, key, value, _NO_HEADERS) is None:
+            yield _closed(batch, count)
+            batch = producer.create_batch()
+            add = batch._builder.append
+            if add(0, now_ms, key, value, _NO_HEADERS) is None:
+                raise FaultError(
+                    f"a record of {len(value)} bytes fits no batch",
+                    action="Nothing was changed. Report it with the log of the worker.",
+                )
+            count = 0
+        count += 1
+    yield _closed(batch, count)
+
+
+def _closed(batch: BatchBuilder, count: int) -> BatchBuilder:
+    batch._relative_offset = count
+    batch.close()
+    return batch
 
 
 def _stopped(partition: int, why: str) -> FaultError:

@@ -189,8 +189,9 @@ class PartitionCycle:
     ) -> None:
         by_topic = {append.topic: append for append in appends}
         if CLAIMS_CHANGELOG.name in last:
-            ((_, segment),) = by_topic[CLAIMS_CHANGELOG.name].records
-            changes = Changes(split_segment(segment), last[CLAIMS_CHANGELOG.name])
+            segments = by_topic[CLAIMS_CHANGELOG.name].records
+            claims = [row for _, segment in segments for row in split_segment(segment)]
+            changes = Changes(claims, last[CLAIMS_CHANGELOG.name])
             self._store.write(Table.CLAIMS, self._partition, changes)
         rows = [(key, value) for key, value in by_topic[ACCOUNTS_CHANGELOG.name].records if key]
         changes = Changes(rows, last[ACCOUNTS_CHANGELOG.name])

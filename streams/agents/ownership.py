@@ -8,9 +8,11 @@ it holds).
 
 import asyncio
 import logging
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import accumulate
 from typing import Any, Final
 
 from streams.agents.cycle import FOLD_ORDER, CycleOutcome, PartitionCycle, TopicSlice
@@ -35,14 +37,38 @@ class CycleBounds:
     pause_seconds: float
 
 
-@dataclass(slots=True)
 class _Run:
-    """Records of one topic as they were fetched, covering [from_offset, to_offset)."""
+    """Records of one topic as they were fetched, up to `to_offset`.
 
-    from_offset: int
-    to_offset: int
-    records: Sequence[Any]
-    taken: int = 0
+    What they weigh is added up once, so that cutting a piece off costs nothing per record.
+    """
+
+    __slots__ = ("_sums", "_taken", "records", "to_offset")
+
+    def __init__(self, to_offset: int, records: Sequence[Any]) -> None:
+        self.to_offset = to_offset
+        self.records = records
+        sizes = [len(record.value or b"") + len(record.key or b"") for record in records]
+        self._sums = list(accumulate(sizes, initial=0))
+        self._taken = 0
+
+    @property
+    def bytes(self) -> int:
+        """Keys and values of all its records."""
+        return self._sums[-1]
+
+    @property
+    def is_over(self) -> bool:
+        """Whether every record has been taken."""
+        return self._taken == len(self.records)
+
+    def take(self, records_max: int, bytes_max: int) -> tuple[Sequence[Any], int]:
+        """The next records and their bytes: at the most `records_max`, and none after the one with
+        which they reach `bytes_max`; at least one."""
+        begin, sums = self._taken, self._sums
+        by_bytes = bisect_left(sums, sums[begin] + bytes_max, begin + 1)
+        end = self._taken = min(begin + records_max, by_bytes, len(self.records))
+        return self.records[begin:end], sums[end] - sums[begin]
 
 
 @dataclass(slots=True)
@@ -118,10 +144,10 @@ class Ownership:
         if inbox is None:
             return
         runs = inbox.runs.setdefault(topic, deque())
-        from_offset = runs[-1].to_offset if runs else inbox.cursor[topic]
-        runs.append(_Run(from_offset, to_offset, records))
+        run = _Run(to_offset, records)
+        runs.append(run)
         inbox.records += len(records)
-        inbox.bytes += sum(_size(record) for record in records)
+        inbox.bytes += run.bytes
         if not inbox.announced:
             inbox.announced = True
             await self._announce(partition)
@@ -170,21 +196,14 @@ class Ownership:
             piece = TopicSlice(topic, inbox.cursor[topic], inbox.cursor[topic])
             while runs and records_left > 0 and bytes_left > 0:
                 run = runs[0]
-                while run.taken < len(run.records) and records_left > 0 and bytes_left > 0:
-                    record = run.records[run.taken]
-                    run.taken += 1
-                    size = _size(record)
-                    records_left -= 1
-                    bytes_left -= size
-                    inbox.records -= 1
-                    inbox.bytes -= size
-                    piece.to_offset = record.offset + 1
-                    piece.records.append(
-                        SourceRecord(
-                            topic, record.offset, record.timestamp * 1000, record.key, record.value
-                        )
-                    )
-                if run.taken == len(run.records):
+                part, size = run.take(records_left, bytes_left)
+                records_left -= len(part)
+                bytes_left -= size
+                inbox.records -= len(part)
+                inbox.bytes -= size
+                piece.records += _source_records(topic, part)
+                piece.to_offset = part[-1].offset + 1
+                if run.is_over:
                     piece.to_offset = run.to_offset
                     runs.popleft()
             inbox.cursor[topic] = piece.to_offset
@@ -198,8 +217,12 @@ class Ownership:
         return slices if moved else []
 
 
-def _size(record: Any) -> int:
-    return len(record.value or b"") + len(record.key or b"")
+def _source_records(topic: str, records: Sequence[Any]) -> list[SourceRecord]:
+    """Records as the core knows them; the log's time is in milliseconds."""
+    return [
+        SourceRecord(topic, record.offset, record.timestamp * 1000, record.key, record.value)
+        for record in records
+    ]
 
 
 def _full(inbox: _Inbox) -> bool:

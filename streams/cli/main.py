@@ -30,6 +30,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "invoice": ("streams.cli.invoice:invoice", "Print the invoice of a customer."),
     "budget": ("streams.cli.budget:budget", "Print what a customer has left."),
     "audit": ("streams.cli.audit:audit", "Decide everything again and compare."),
+    "bench": ("streams.cli.bench:bench", "Measure speed on this machine."),
     "sql": ("streams.cli.sql:sql", "Run a query in ClickHouse."),
     "dead-letters": ("streams.cli.dead_letters:dead_letters", "List and replay what was refused."),
 }

@@ -221,19 +221,15 @@ def fold_cycle(
     is a function of the arguments.
     """
     progress = state.progress
-    if domain_time_us < progress.domain_time_us:
-        raise AssertionError("domain time ran backwards")
-    if context.generation < progress.generation:
-        raise AssertionError("a partition's state belongs to a later generation than the catalog")
+    _check_order(progress, context, domain_time_us)
     if context.generation > progress.generation:
         begin_generation(progress, context.generation)
     first_sequence = progress.next_sequence
     position = Position(context.generation, partition, progress.cycle + 1, domain_time_us)
     progress.next_sequence += 1  # the cycle's own entry stands first; its counts are known last
+    counts = _Counts()
     entries: list[LedgerEntry] = []
     rejected: list[Rejected] = []
-    accepted = duplicates = conflicts = 0
-    claims, new_claims = state.claims, state.new_claims
     for fact in facts:
         if isinstance(fact, Rejected):
             rejected.append(fact)
@@ -248,20 +244,16 @@ def fold_cycle(
             rejected.append(internal(fact.record, fault))
             continue
         if isinstance(decision, list):
-            accepted += 1
+            counts.accepted += 1
             for entry in decision:
                 evolve(state, entry)
             entries += decision
-            for one in _claimants(fact, decision) if isinstance(fact, ReplayFact) else (fact,):
-                key, record = one.claim_key, one.record
-                claims[key] = new_claims[key] = Claim(
-                    one.body_hash, record.appended_at_us, record.offset
-                )
+            _claim(state, fact, decision)
         elif isinstance(decision, Refusal):
-            conflicts += decision.code is RejectCode.CONFLICT
+            counts.conflicts += decision.code is RejectCode.CONFLICT
             rejected.append(Rejected(fact.record, decision.code, decision.reason, decision.field))
         else:
-            duplicates += 1
+            counts.duplicates += 1
     own = CycleEntry(
         schema_version=SCHEMA_VERSION,
         entry_id=cycle_id(context.generation, partition, position.cycle),
@@ -273,14 +265,35 @@ def fold_cycle(
         catalog_offset=context.catalog_offset,
         rules_version=RULES_VERSION,
         consumed=consumed,
-        accepted=accepted,
-        duplicates=duplicates,
-        conflicts=conflicts,
+        accepted=counts.accepted,
+        duplicates=counts.duplicates,
+        conflicts=counts.conflicts,
         dead_letters=len(rejected),
         dead_letter_sequence=progress.next_dead_letter + len(rejected),
     )
     evolve(state, own)
     return CycleResult([own, *entries], rejected)
+
+
+def _check_order(progress: Progress, context: Context, domain_time_us: int) -> None:
+    if domain_time_us < progress.domain_time_us:
+        raise AssertionError("domain time ran backwards")
+    if context.generation < progress.generation:
+        raise AssertionError("a partition's state belongs to a later generation than the catalog")
+
+
+@dataclass(slots=True)
+class _Counts:
+    accepted: int = 0
+    duplicates: int = 0
+    conflicts: int = 0
+
+
+def _claim(state: PartitionState, fact: Fact, decision: list[LedgerEntry]) -> None:
+    """Claims the ids of an accepted fact."""
+    for one in _claimants(fact, decision) if isinstance(fact, ReplayFact) else (fact,):
+        claim = Claim(one.body_hash, one.record.appended_at_us, one.record.offset)
+        state.claims[one.claim_key] = state.new_claims[one.claim_key] = claim
 
 
 def _claimants(fact: ReplayFact, decision: list[LedgerEntry]) -> list[Fact]:

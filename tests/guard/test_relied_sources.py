@@ -13,13 +13,15 @@ from typing import Any
 
 import pytest
 from aiokafka.consumer import AIOKafkaConsumer
-from aiokafka.consumer.fetcher import Fetcher
+from aiokafka.consumer.fetcher import Fetcher, FetchResult, PartitionRecords
 from aiokafka.producer import AIOKafkaProducer
+from aiokafka.producer.message_accumulator import BatchBuilder, MessageAccumulator
 from faust.app.base import App
 from faust.stores.rocksdb import Store as RocksDBStore
 from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
 from faust.transport.consumer import Consumer
+from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
 
 RELIED_ON: list[tuple[Callable[..., Any], str]] = [
     # Recovery runs before the streams' seek, ends by our signal, and seeks both kinds of table.
@@ -44,6 +46,24 @@ RELIED_ON: list[tuple[Callable[..., Any], str]] = [
     # A position moves past markers and aborted batches; a seek throws fetched records away.
     (Fetcher.fetched_records, "6432ce7f8eab840c"),
     (AIOKafkaConsumer.seek, "70169bc9359c1467"),
+    # The consumer is started with its thread, before it has partitions; the fetch returns early
+    # while the flow is stopped, and gives back what `fetched_records` gives.
+    (AIOKafkaConsumerThread.on_start, "12c5c1cb30e3dbe4"),
+    (AIOKafkaConsumerThread._fetch_records, "dcc2d96f49713c19"),
+    # Which batches count is decided by these, between `next_batch` and iterating over it; a run
+    # is one record to them, of which they read no more than its offset and its fields.
+    (Fetcher._proc_fetch_request, "51e66543d787a186"),
+    (FetchResult.getall, "cad8ce912d89c1e1"),
+    (FetchResult.check_assignment, "4675ae771fd6ab00"),
+    (PartitionRecords._unpack_records, "a2153689239f3325"),
+    (PartitionRecords._consume_aborted_up_to, "927a7d1a8307db6b"),
+    (PartitionRecords._consumer_record, "17c95ccc47b0369c"),
+    # Between a batch and its C builder lies a count and nothing else; a closed one is sent as is.
+    (BatchBuilder.append, "0cea41147d44e9e0"),
+    (BatchBuilder.close, "75a9801935fe55f9"),
+    (BatchBuilder._build, "eae1c3712e2ce1da"),
+    (MessageAccumulator.create_builder, "3e644f8673b252b2"),
+    (MessageAccumulator.add_batch, "fbd44632605b4630"),
     # start() fences; commit does not look at failed batches, so each future is awaited.
     (AIOKafkaProducer.start, "b2ebe3232e1f67ae"),
     (AIOKafkaProducer.send_batch, "343edc615192d17f"),
