@@ -50,8 +50,9 @@ def format_amount(pico: int) -> str:
     """
     if not pico:
         return "0"
-    whole, fraction = divmod(abs(pico), PICO)
-    text = f"{whole}.{fraction:012d}".rstrip("0") if fraction else str(whole)
+    digits = str(abs(pico)).zfill(AMOUNT_FRACTION_DIGITS_MAX + 1)
+    whole, fraction = digits[:-AMOUNT_FRACTION_DIGITS_MAX], digits[-AMOUNT_FRACTION_DIGITS_MAX:]
+    text = f"{whole}.{fraction}".rstrip("0").rstrip(".")
     if pico < 0:
         text = "-" + text
     if len(_written_amounts) >= WRITTEN_MAX:

@@ -23,7 +23,7 @@ from streams.domain.appends import cycle_appends, decode_account, decode_progres
 from streams.domain.budget import Account
 from streams.domain.context import Context
 from streams.domain.decoding import decode_records
-from streams.domain.facts import Fact, Rejected, SourceRecord, claim_keys
+from streams.domain.facts import Fact, Rejected, ReplayFact, SourceRecord, claim_keys
 from streams.domain.identity import split_segment, unpack_claim
 from streams.domain.invariants import check_cycle
 from streams.domain.pipeline import FOLD_ORDER, fold_cycle
@@ -122,7 +122,11 @@ class PartitionCycle:
     def _load(self, facts: Sequence[Fact | Rejected]) -> tuple[dict[str, Account], PartitionState]:
         found = [fact for fact in facts if not isinstance(fact, Rejected)]
         customers = dict.fromkeys([fact.body.customer_id for fact in found])
-        keys = list(dict.fromkeys([key for fact in found for key in claim_keys(fact)]))
+        keys = [fact.claim_key for fact in found]
+        for fact in found:
+            if isinstance(fact, ReplayFact):
+                keys += claim_keys(fact)
+        keys = list(dict.fromkeys(keys))
         # Out of this object until the cycle has committed: what is folded into them must not stay
         # where it does not count.
         kept, self._accounts = self._accounts, {}
