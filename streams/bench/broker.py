@@ -50,6 +50,7 @@ async def fill(bootstrap: str, topic: str, records: Iterable[BenchRecord]) -> in
     count = 0
     try:
         await producer.start()
+        await await_leaders(bootstrap, topic, len(await producer.partitions_for(topic)))
         open_batches: dict[int, Any] = {}
         waiting: set[asyncio.Future[Any]] = set()
 
@@ -75,10 +76,50 @@ async def fill(bootstrap: str, topic: str, records: Iterable[BenchRecord]) -> in
             await send(partition, batch)
         await asyncio.gather(*waiting)
     except KafkaError as error:
-        raise _refused(f"fill {topic}", error) from error
+        raise refused(f"fill {topic}", error) from error
     finally:
         await producer.stop()
     return count
+
+
+async def await_leaders(bootstrap: str, topic: str, partitions: int) -> None:
+    """Returns when the leaders of a new topic's partitions know that they are.
+
+    The broker names them before; a question for the ends is repeated until all have answered.
+    """
+    async with watched_end(bootstrap, topic, partitions) as end:
+        await end()
+
+
+async def follow(
+    bootstrap: str, topic: str, partitions: int, take: Take, enough: Callable[[], bool]
+) -> None:
+    """Gives committed records of a topic to `take` as they come, until there are enough. Raises
+    TransientError."""
+    places = [TopicPartition(topic, partition) for partition in range(partitions)]
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=bootstrap,
+        isolation_level="read_committed",
+        enable_auto_commit=False,
+        fetch_max_wait_ms=READ_WAIT_MS,
+    )
+    loop = asyncio.get_running_loop()
+    try:
+        await consumer.start()
+        consumer.assign(places)
+        await consumer.seek_to_beginning(*places)
+        heard = loop.time()
+        while not enough():
+            if loop.time() - heard > SILENCE_SECONDS_MAX:
+                raise _silent(topic)
+            for tp, records in (await consumer.getmany(timeout_ms=READ_WAIT_MS)).items():
+                heard = loop.time()
+                for record in records:
+                    take(tp.partition, record.key, record.value, record.timestamp)
+    except KafkaError as error:
+        raise refused(f"read {topic}", error) from error
+    finally:
+        await consumer.stop()
 
 
 async def read_all(bootstrap: str, topic: str, partitions: int, take: Take) -> None:
@@ -106,7 +147,7 @@ async def read_all(bootstrap: str, topic: str, partitions: int, take: Take) -> N
                 for record in records:
                     take(tp.partition, record.key, record.value, record.timestamp)
     except KafkaError as error:
-        raise _refused(f"read {topic}", error) from error
+        raise refused(f"read {topic}", error) from error
     finally:
         await consumer.stop()
 
@@ -127,7 +168,7 @@ async def watched_end(
         await consumer.start()
         yield ask
     except KafkaError as error:
-        raise _refused(f"say where {topic} ends", error) from error
+        raise refused(f"say where {topic} ends", error) from error
     finally:
         await consumer.stop()
 
@@ -146,7 +187,7 @@ async def make_topics(
             ]
         )
     except KafkaError as error:
-        raise _refused("create topics", error) from error
+        raise refused("create topics", error) from error
     finally:
         await admin.close()
 
@@ -160,12 +201,13 @@ async def drop_topics(bootstrap: str, prefixes: Sequence[str]) -> None:
         if names:
             await admin.delete_topics(names)
     except KafkaError as error:
-        raise _refused("delete topics", error) from error
+        raise refused("delete topics", error) from error
     finally:
         await admin.close()
 
 
-def _refused(what: str, error: KafkaError) -> TransientError:
+def refused(what: str, error: KafkaError) -> TransientError:
+    """What an error of Kafka means here, where the broker was to do `what`."""
     return TransientError(
         f"Kafka did not {what}: {type(error).__name__}: {error}",
         action="Read the log of the broker, then run the benchmark again.",

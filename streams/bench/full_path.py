@@ -17,7 +17,7 @@ from typing import Final
 
 from schemas.topics import USAGE
 from streams.app.loading import inbound_positions
-from streams.bench.affinity import pin
+from streams.bench.affinity import on_cores
 from streams.bench.books import check_books
 from streams.bench.loaded import Loaded
 from streams.bench.measure import Meter, Usage, stop
@@ -73,15 +73,15 @@ class WorkerRun:
                 stderr=subprocess.STDOUT,
             )
 
-    def await_ready(self) -> None:
+    def await_ready(self, seconds_max: float = READY_SECONDS_MAX) -> None:
         """Returns when it owns its partitions. Raises FaultError and TransientError."""
-        deadline = time.monotonic() + READY_SECONDS_MAX
+        deadline = time.monotonic() + seconds_max
         with self.log.open(encoding="utf-8", errors="replace") as lines:
             said = ""
             while READY not in said:
                 self.check()
                 if time.monotonic() > deadline:
-                    raise self._stalled(f"it does not own partitions after {READY_SECONDS_MAX} s")
+                    raise self._stalled(f"it does not own partitions after {seconds_max:.0f} s")
                 time.sleep(READY_POLL_SECONDS)  # noqa: TID251 - a poll under a deadline
                 said += lines.read()
 
@@ -127,22 +127,28 @@ class WorkerRun:
 @contextmanager
 def started_worker(loaded: Loaded) -> Iterator[WorkerRun]:
     """A worker on the contender's core, stopped afterwards."""
-    run = WorkerRun(loaded.settings, loaded.ground.folder / f"{loaded.settings.app_id}.log")
+    with on_cores(loaded.ground.cores.contender):
+        run = WorkerRun(loaded.settings, loaded.ground.folder / f"{loaded.settings.app_id}.log")
     try:
-        pin(run.process.pid, loaded.ground.cores.contender)
         yield run
     finally:
         stop(run.process)
 
 
-def run_full_path(loaded: Loaded) -> FullPath:
-    """Measures a worker on this topic, and checks its books.
+def run_full_path(
+    loaded: Loaded,
+    *,
+    ready_seconds_max: float = READY_SECONDS_MAX,
+    plan_grants: int | None = None,
+) -> FullPath:
+    """Measures a worker on this topic, and checks its books (`plan_grants` as `check_books` has
+    it).
 
     Raises FaultError where they are wrong, TransientError where it hangs.
     """
     with started_worker(loaded) as run, Meter(run.process.pid) as meter:
-        run.await_ready()
+        run.await_ready(ready_seconds_max)
         meter.begin()
         asyncio.run(run.await_committed(loaded.settings))
         usage = meter.end(loaded.workload.count)
-    return FullPath(usage, check_books(loaded))
+    return FullPath(usage, check_books(loaded, plan_grants=plan_grants))

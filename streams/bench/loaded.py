@@ -30,6 +30,13 @@ class Loaded:
         """The full name of the topic."""
         return USAGE.full_name(self.settings.topic_prefix)
 
+    def fill_up(self) -> None:
+        """Appends the whole workload. Raises TransientError."""
+        topic, bootstrap = self.usage_topic, self.ground.bootstrap
+        begun = time.monotonic()
+        count = asyncio.run(fill(bootstrap, topic, bench_records(self.workload, self.expected)))
+        self.ground.say(f"{count:,} records in {topic} after {time.monotonic() - begun:.0f} s")
+
     def drop(self) -> None:
         """Deletes the installation's topics."""
         self.ground.drop(self.settings.topic_prefix)
@@ -40,6 +47,14 @@ def load(ground: Ground, workload: Workload, **chosen: Any) -> Loaded:
 
     Raises SetupError and TransientError.
     """
+    loaded = install(ground, workload, **chosen)
+    loaded.fill_up()
+    return loaded
+
+
+def install(ground: Ground, workload: Workload, **chosen: Any) -> Loaded:
+    """Makes an installation whose topic `usage` is empty yet. Raises SetupError and
+    TransientError."""
     name = ground.name("ours")
     settings = ground.settings.model_copy(
         update={
@@ -52,9 +67,4 @@ def load(ground: Ground, workload: Workload, **chosen: Any) -> Loaded:
     )
     asyncio.run(create_topics(settings))
     asyncio.run(import_prices(settings))
-    expected = Expected()
-    topic = USAGE.full_name(settings.topic_prefix)
-    begun = time.monotonic()
-    count = asyncio.run(fill(ground.bootstrap, topic, bench_records(workload, expected)))
-    ground.say(f"{count:,} records in {topic} after {time.monotonic() - begun:.0f} s")
-    return Loaded(ground, settings, workload, expected)
+    return Loaded(ground, settings, workload, Expected())

@@ -13,7 +13,7 @@ from functools import lru_cache
 from queue import Empty, Queue
 from typing import Any, Final
 
-from streams.bench.affinity import pin
+from streams.bench.affinity import on_cores
 from streams.bench.broker import fill, make_topics, read_all, watched_end
 from streams.bench.check import Found, check
 from streams.bench.contenders.told import tell_workload
@@ -47,14 +47,13 @@ class Outsider:
         """Starts it on the contender's core."""
         self.name = module
         self.log = ground.folder / f"{ground.name(module)}.log"
-        with self.log.open("ab") as errors:
+        with self.log.open("ab") as errors, on_cores(ground.cores.contender):
             self.process = subprocess.Popen(
                 [sys.executable, "-m", f"streams.bench.contenders.{module}", *arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=errors,
             )
-        pin(self.process.pid, ground.cores.contender)
         self._lines: Queue[str | None] = Queue()
         self._ear = threading.Thread(target=self._listen, name=f"hear-{module}", daemon=True)
         self._ear.start()

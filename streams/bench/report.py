@@ -7,6 +7,8 @@ is measured.
 import json
 import os
 import platform
+import sys
+import sysconfig
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -124,8 +126,17 @@ def machine() -> dict[str, Any]:
         "architecture": platform.machine(),
         "processor": _processor(),
         "cores": os.cpu_count() or 1,
-        "python": platform.python_version(),
+        "python": sys.version,
+        "python_built_with": _built_with(str(sysconfig.get_config_var("CONFIG_ARGS") or "")),
     }
+
+
+def _built_with(arguments: str) -> str:
+    """How an interpreter was optimised, by the arguments of its `configure`: two of one version may
+    differ in it, and then in their speed."""
+    names = {"--enable-optimizations": "PGO", "--with-lto": "LTO"}
+    found = [name for option, name in names.items() if option in arguments]
+    return " and ".join(found) or "neither PGO nor LTO, as far as it says"
 
 
 def _processor() -> str:

@@ -4,13 +4,16 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
 from streams.bench.events import SEED
+from streams.bench.flatness import SCENARIOS, FlatnessOptions, run_flatness
 from streams.bench.ground import open_ground
+from streams.bench.latency import LatencyOptions, run_latency
 from streams.bench.pipeline import NAMES, SWEEPS, PipelineOptions, run_pipeline
+from streams.bench.recovery import CUSTOMERS, run_recovery
 from streams.bench.report import FAULTY, Report
 from streams.cli.main import error_text
 from streams.cli.options import with_settings
@@ -22,12 +25,22 @@ from streams.settings import Settings
 EVENTS_MAX: Final = 100_000_000
 ROUNDS_MAX: Final = 100
 PARTITIONS_MAX: Final = 64
+CLAIMS_MAX: Final = 1_000_000_000
+RATE_MAX: Final = 1_000_000
+CUSTOMERS_MAX: Final = 9_999_999
 
 json_option = click.option(
     "--json",
     "json_file",
     type=click.Path(dir_okay=False, writable=True, path_type=Path),
     help="Also write the figures to this file.",
+)
+partitions_option = click.option(
+    "--partitions",
+    type=click.IntRange(1, PARTITIONS_MAX),
+    default=8,
+    show_default=True,
+    help="Partitions of the topic.",
 )
 seed_option = click.option(
     "--seed", type=int, default=SEED, show_default=True, help="Seeds the events."
@@ -61,13 +74,7 @@ def bench() -> None:
     show_default=True,
     help="Runs of the full path; the median counts.",
 )
-@click.option(
-    "--partitions",
-    type=click.IntRange(1, PARTITIONS_MAX),
-    default=8,
-    show_default=True,
-    help="Partitions of the topic.",
-)
+@partitions_option
 @click.option(
     "--only",
     type=click.Choice(list(NAMES)),
@@ -106,11 +113,145 @@ def pipeline(
         only=frozenset(only or NAMES),
         sweeps=frozenset(sweep or (() if only else SWEEPS)),
     )
-    now_us = time.time_ns() // 1_000  # noqa: TID251 - where the day of the events is chosen
 
     def measure() -> Report:
         with open_ground(settings, say_on_stderr) as ground:
-            return run_pipeline(ground, options, now_us)
+            return run_pipeline(ground, options, _now_us())
+
+    return _shown(measure, json_file)
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1_000  # noqa: TID251 - where the day of the events is chosen
+
+
+@bench.command()
+@with_settings("kafka_bootstrap")
+@click.option(
+    "--customers",
+    type=click.IntRange(1, CUSTOMERS_MAX),
+    default=CUSTOMERS,
+    show_default=True,
+    help="Accounts in the changelog.",
+)
+@partitions_option
+@seed_option
+@json_option
+def recovery(
+    settings: Settings, customers: int, partitions: int, seed: int, json_file: Path | None
+) -> int:
+    """Measure how long a worker takes to recover its tables, and to start again with them.
+
+    From the assignment of its partitions to its first fetch; the group's own time stands beside it.
+    """
+
+    def measure() -> Report:
+        with open_ground(settings, say_on_stderr) as ground:
+            return run_recovery(
+                ground, _now_us(), customers=customers, partitions=partitions, seed=seed
+            )
+
+    return _shown(measure, json_file)
+
+
+@bench.command()
+@with_settings("kafka_bootstrap")
+@click.option(
+    "--only",
+    type=click.Choice(SCENARIOS),
+    multiple=True,
+    help="Only this scenario; may be repeated.",
+)
+@click.option(
+    "--events",
+    type=click.IntRange(1_000, EVENTS_MAX),
+    default=500_000,
+    show_default=True,
+    help="Records to read in each scenario but `memory`.",
+)
+@click.option(
+    "--claims",
+    type=click.IntRange(1, CLAIMS_MAX),
+    default=10_000_000,
+    show_default=True,
+    help="Claims that are there already, of `claims`.",
+)
+@click.option(
+    "--customers",
+    type=click.IntRange(1, CUSTOMERS_MAX),
+    default=CUSTOMERS,
+    show_default=True,
+    help="Customers of `customers`.",
+)
+@click.option(
+    "--minutes",
+    type=click.IntRange(1, 10_000),
+    default=20,
+    show_default=True,
+    help="How long `memory` takes.",
+)
+@click.option(
+    "--rate",
+    type=click.FloatRange(1, RATE_MAX),
+    default=5_000,
+    show_default=True,
+    help="Events per second of `memory`.",
+)
+@partitions_option
+@seed_option
+@json_option
+def flatness(
+    settings: Settings, /, only: tuple[str, ...], json_file: Path | None, **chosen: Any
+) -> int:
+    """Measure whether an event costs the same when there is more of everything.
+
+    Ten million claims in the store, a million customers, one customer with half of all events,
+    events of 4 KB: each beside a plain run before and after it. Then the memory over minutes of
+    steady load.
+    """
+    options = FlatnessOptions(only=frozenset(only or SCENARIOS), **chosen)
+
+    def measure() -> Report:
+        with open_ground(settings, say_on_stderr) as ground:
+            return run_flatness(ground, options, _now_us())
+
+    return _shown(measure, json_file)
+
+
+@bench.command()
+@with_settings("kafka_bootstrap")
+@click.option(
+    "--rate",
+    type=click.FloatRange(100, RATE_MAX),
+    help="The maximum, in events per second. [default: measured first]",
+)
+@click.option(
+    "--seconds",
+    type=click.IntRange(1, 3_600),
+    default=20,
+    show_default=True,
+    help="Load at each share of the maximum.",
+)
+@partitions_option
+@seed_option
+@json_option
+def latency(
+    settings: Settings,
+    rate: float | None,
+    seconds: int,
+    partitions: int,
+    seed: int,
+    json_file: Path | None,
+) -> int:
+    """Measure the time from the append of a record to its entry in the ledger.
+
+    Under load in an open loop at 25, 50 and 75 % of the maximum.
+    """
+    options = LatencyOptions(rate=rate, seconds=seconds, partitions=partitions, seed=seed)
+
+    def measure() -> Report:
+        with open_ground(settings, say_on_stderr) as ground:
+            return run_latency(ground, options, _now_us())
 
     return _shown(measure, json_file)
 

@@ -173,10 +173,11 @@ class Settings(BaseModel):
         description="Records that one cycle (one transaction of one partition) takes at most.",
     )
     cycle_pause_ms: int = Field(
-        default=10,
+        default=100,
         ge=0,
         le=limits.CYCLE_PAUSE_MS_MAX,
-        description="Pause between two transactions of a partition, in milliseconds.",
+        description="Longest pause between two transactions of a partition, in milliseconds; "
+        "decision 014 says how long it is.",
     )
 
     sink_batch_rows_max: int = Field(

@@ -49,7 +49,7 @@ class Walk(Scheduler):
         self.pauses = pauses
         self.places: list[str] = []
 
-    async def point(self, name: str, *faults: str) -> None:
+    async def point(self, name: str, *faults: str, weight: int = 1) -> None:
         """The process may die or be paused here, or this call fails with any of its faults."""
         if self.happens(name, 1):
             if not self.pauses:

@@ -13,6 +13,8 @@ from streams.errors import FaultError
 from streams.ports import Appends
 from tests.simulation.scheduler import InjectedError, Scheduler
 
+LOST_ANSWER = "unknown: commit's answer lost"
+
 
 class FencedError(FaultError):
     """An epoch that is over."""
@@ -130,13 +132,13 @@ class SimulatedLog:
                 transaction.topics.append(append.topic)
                 log += [Stored(k, v, broker.now_us, transaction) for k, v in append.records]
                 last[append.topic] = len(log) - 1
-        await point("6c offsets", "unknown: offsets")
+        await point("6c offsets", "unknown: offsets", weight=3)
         self._check(partition)
         transaction.offsets = dict(offsets)
-        await point("6d commit", "unknown: commit's request lost")
+        await point("6d commit", "unknown: commit's request lost", weight=3)
         self._check(partition)
         self._end(partition)
-        if self._scheduler.happens("unknown: commit's answer lost", self._scheduler.odds.fault):
+        if self._scheduler.happens(LOST_ANSWER, 3 * self._scheduler.odds.fault):
             raise InjectedError("the answer is lost", action="Start again.")
         await point("6d committed")
         return last

@@ -60,6 +60,10 @@ class Odds:
 HEALTHY: Final = Odds(0.0, 0.0, 0.0)
 PAUSE_STEPS_MAX: Final = 250
 
+COMMIT_WEIGHT: Final = 4
+"""How much likelier a crash is within a commit than elsewhere: there it matters most, and a
+process is seldom there."""
+
 
 @dataclass
 class Scheduler:
@@ -74,10 +78,11 @@ class Scheduler:
     tolerate: Callable[[Actor, Exception], str | None] = lambda _actor, _fault: None
     """Names why an actor may end by a fault, None where it may not."""
 
-    async def point(self, name: str, *faults: str) -> None:
-        """A place where anything may happen; `faults` are the kinds this call may fail with."""
+    async def point(self, name: str, *faults: str, weight: int = 1) -> None:
+        """A place where anything may happen; `faults` are the kinds this call may fail with,
+        `weight` is how much likelier than elsewhere."""
         await Turn(name)
-        if faults and self.chance.random() < self.odds.fault:
+        if faults and self.chance.random() < self.odds.fault * weight:
             kind = self.chance.choice(faults)
             self.seen[kind] += 1
             if kind.startswith("unknown"):
@@ -111,7 +116,8 @@ class Scheduler:
         if actor.body is None:
             actor.body, actor.at = actor.start(), "start"
         kind = actor.name.split("-")[0]
-        if self.happens(f"{kind} crash", self.odds.crash):
+        weight = COMMIT_WEIGHT if actor.at.startswith("6") else 1
+        if self.happens(f"{kind} crash", self.odds.crash * weight):
             self.seen[f"{kind} crash at {actor.at}"] += 1
             self.crash(actor)
         elif self.happens(f"{kind} pause", self.odds.pause):

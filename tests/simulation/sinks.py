@@ -66,19 +66,19 @@ class SimulatedRows:
     ) -> None:
         """Guard, then the body arrives, then limit and token: three moments, as in the server."""
         database, scheduler = self._database, self._scheduler
-        await scheduler.point("insert", "insert's request lost")
+        await scheduler.point("insert", "insert's request lost", weight=3)
         life, began = database.life, scheduler.step
         rows = database.rows.setdefault((table, generation, partition), [])
         if not self.guard_passes(rows, mark):
             return
-        await scheduler.point("body", "insert breaks off")
+        await scheduler.point("body", "insert breaks off", weight=3)
         if database.life != life:
             raise TransientError("the tables were replaced", action="Try again.")
         if scheduler.step - began > STATEMENT_STEPS_MAX:
             scheduler.seen["insert too slow"] += 1
             raise TransientError("too slow", action="Try again.")
         self.write(rows, (table, generation, partition, mark), body)
-        await scheduler.point("inserted", "insert's answer lost")
+        await scheduler.point("inserted", "insert's answer lost", weight=3)
 
     def guard_passes(self, rows: list[bytes], mark: int) -> bool:
         """Whether the table stands at the mark when the statement begins."""

@@ -41,7 +41,7 @@ class Disk(MemoryStore):
     def write(self, table: Table, partition: int, changes: Changes) -> None:
         """All rows, or none and the process ends."""
         scheduler = self._scheduler
-        if scheduler.happens("disk full", scheduler.odds.fault / 2):
+        if scheduler.happens("disk full", scheduler.odds.fault):
             raise OSError(errno.ENOSPC, "No space left on device")
         if scheduler.happens(f"crash before {table.value} are stored", 3 * scheduler.odds.crash):
             raise Crashed

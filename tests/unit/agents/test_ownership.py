@@ -30,7 +30,9 @@ class Cycle:
 class Owned:
     """An ownership of partition 0 whose turns the test takes itself."""
 
-    def __init__(self, records_max: int = 100, bytes_max: int = 10_000) -> None:
+    def __init__(
+        self, records_max: int = 100, bytes_max: int = 10_000, pause_seconds: float = 0.0
+    ) -> None:
         self.cycle = Cycle()
         self.announced: list[int] = []
 
@@ -40,7 +42,7 @@ class Owned:
         self.ownership = Ownership(
             make_cycle=lambda _: self.cycle,  # type: ignore[arg-type, return-value]
             announce=announce,
-            bounds=CycleBounds(records_max, bytes_max, pause_seconds=0.0),
+            bounds=CycleBounds(records_max, bytes_max, pause_seconds),
             halt=lambda fault: None,
         )
         self.ownership.take_over({0: START})
@@ -231,5 +233,61 @@ def test_a_partition_is_announced_once_for_all_that_arrives_before_its_turn() ->
         await owned.deliver(USAGE, 10)
         await owned.deliver(USAGE, 11)
         assert owned.announced == [0]
+
+    run(story)
+
+
+def test_a_partition_pauses_only_while_less_than_a_full_cycle_waits(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async def story() -> None:
+        pauses: list[float] = []
+        loop = asyncio.get_running_loop()
+        owned = Owned(records_max=2, bytes_max=1_000, pause_seconds=0.01)
+        await owned.deliver(USAGE, 10, 11, 12, 13, 14)
+        with monkeypatch.context() as patched:
+            patched.setattr(loop, "call_later", lambda delay, *_: pauses.append(delay))
+            await owned.turn()
+            await owned.turn()
+            await owned.deliver(USAGE, 15, size=1_000)
+            await owned.turn()
+        assert pauses == [0.0, 0.01, 0.01]
+
+    run(story)
+
+
+def test_a_full_cycle_may_be_one_of_few_large_records(monkeypatch: pytest.MonkeyPatch) -> None:
+    async def story() -> None:
+        pauses: list[float] = []
+        loop = asyncio.get_running_loop()
+        owned = Owned(records_max=1_000, bytes_max=1_000, pause_seconds=0.01)
+        await owned.deliver(USAGE, 10, 11, size=1_000)
+        with monkeypatch.context() as patched:
+            patched.setattr(loop, "call_later", lambda delay, *_: pauses.append(delay))
+            await owned.turn()
+            await owned.turn()
+        assert pauses == [0.0, 0.01]
+
+    run(story)
+
+
+def test_a_full_inbox_is_not_paused_for_since_nothing_more_could_arrive(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(ownership, "INBOX_RECORDS_MAX", 2)
+
+    async def story() -> None:
+        pauses: list[float] = []
+        loop = asyncio.get_running_loop()
+        owned = Owned(records_max=3, pause_seconds=0.01)
+        delivery = asyncio.ensure_future(owned.deliver(USAGE, 10, 11, 12, 13, 14))
+        await asyncio.sleep(0)
+        with monkeypatch.context() as patched:
+            patched.setattr(loop, "call_later", lambda delay, *_: pauses.append(delay))
+            await owned.turn()
+            await owned.turn()
+        assert pauses == [0.0, 0.01]
+        await owned.ownership.quiesce()
+        await delivery
 
     run(story)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import psutil
 
-from streams.bench.affinity import choose_cores, pin
+from streams.bench.affinity import choose_cores, on_cores, pin
 from streams.bench.measure import Meter, Usage, cpu_seconds, rss_bytes, stop
 
 SPINNER = """
@@ -94,5 +94,17 @@ def test_a_pinned_process_stays_on_its_core_with_its_threads() -> None:
             tasks = [int(task.name) for task in Path(f"/proc/{process.pid}/task").iterdir()]
             assert {frozenset(os.sched_getaffinity(task)) for task in tasks} == {cores.contender}
         assert psutil.pid_exists(process.pid)
+    finally:
+        end(process)
+
+
+def test_a_process_begins_its_life_on_the_chosen_core() -> None:
+    cores = choose_cores()
+    before = os.sched_getaffinity(0)
+    with on_cores(cores.contender):
+        process = spinner()
+    try:
+        assert os.sched_getaffinity(0) == before
+        assert os.sched_getaffinity(process.pid) == (cores.contender or before)
     finally:
         end(process)
