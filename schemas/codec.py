@@ -235,7 +235,7 @@ def decode_mark(value: bytes) -> Mark:
 
 
 def state_codec(kind: type[T]) -> tuple[Callable[[T], bytes], Callable[[bytes], T]]:
-    """Encoder and decoder of a state class (a dataclass) for stores and changelogs, as JSON."""
+    """Encoder and decoder of a state class (a Row) for stores and changelogs, as JSON."""
     return _encoder.encode, msgspec.json.Decoder(kind).decode
 
 

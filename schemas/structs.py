@@ -27,6 +27,16 @@ class Value(msgspec.Struct, frozen=True, gc=False):
     the time of a dataclass, and never looked through for garbage, as none of them holds itself."""
 
 
+class Row(msgspec.Struct, omit_defaults=True, gc=False):
+    """Base of what a table's row holds, changed in place. What still has its default is not
+    written: a new customer's row is half as long, and fields may be added without rewriting
+    tables."""
+
+
+column = msgspec.field
+"""A Row's field whose default is made anew for each row."""
+
+
 def _constraints(metadata: Iterable[object]) -> dict[str, Any]:
     r"""The msgspec constraints that say what this Pydantic metadata says.
 

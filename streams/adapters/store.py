@@ -6,6 +6,8 @@ One RocksDB database per table and partition: `databases`.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import chain
+from operator import attrgetter
 from pathlib import Path
 from typing import Any, Final, cast
 
@@ -20,9 +22,17 @@ from streams.ports import Changes, Table
 
 Row = tuple[bytes, bytes | None]
 
+_ROW: Final = attrgetter("key", "value")
+
 FOLLOWING_KEY: Final = b"__tollgate\0following__"
 """There while a table follows its changelog: batches of a recovery do not end where cycles do, so a
 table that a crash leaves then may stand in the middle of one (the audit must know)."""
+
+
+RELAXED: Final = rocksdict.WriteOptions()
+"""Writes of a recovery. What a crash takes from them the changelog still holds, and RocksDB loses
+only from the end; without its own log they cost half. `settle` makes them durable."""
+RELAXED.disable_wal = True  # type: ignore[method-assign,assignment] # a property; its stub errs
 
 
 class BatchStore(RocksDBStore):
@@ -32,13 +42,13 @@ class BatchStore(RocksDBStore):
     another topic filled is not opened.
     """
 
-    expand: Callable[[Iterable[Row]], list[Row]]
+    expand: Callable[[Iterable[Row]], Iterable[Row]]
 
     def __init__(self, url: Any, app: Any, table: Any, **kwargs: Any) -> None:
         super().__init__(url, app, table, driver="rocksdict", **kwargs)
         self.changelog_id: str | None = None
         self._settled: set[int] = set()
-        self.expand = expand_segments if table.name == Table.CLAIMS else list
+        self.expand = expand_segments if table.name == Table.CLAIMS else iter
 
     def database(self, partition: int) -> Database:
         """The database of a partition: where it is and what it must be."""
@@ -76,29 +86,48 @@ class BatchStore(RocksDBStore):
 
     def write(self, partition: int, rows: Iterable[Row], changelog_offset: int) -> None:
         """All rows and the changelog offset in one atomic batch."""
+        self._write(partition, rows, changelog_offset)
+
+    def _write(
+        self,
+        partition: int,
+        rows: Iterable[Row],
+        changelog_offset: int,
+        options: rocksdict.WriteOptions | None = None,
+    ) -> None:
         batch = rocksdict.WriteBatch(raw_mode=True)
+        put = batch.put
         for key, value in rows:
             if value is None:
                 batch.delete(key)
             else:
-                batch.put(key, value)
-        batch.put(self.offset_key, b"%d" % changelog_offset)
+                put(key, value)
+        put(self.offset_key, b"%d" % changelog_offset)
         database = self._db_for_partition(partition)
         try:
-            database.write(batch)
+            database.write(batch, options)
         except Exception as error:
             raise self.database(partition).fault(error) from error
 
     def apply_changelog(self, partition: int, records: Sequence[Any]) -> None:
-        """A run of changelog records, whole, as recovery reads them."""
+        """A run of changelog records, whole, as recovery reads them. A crash may take the last of
+        these runs, never one from among them."""
         self._settled.discard(partition)
-        rows = self.expand((record.key, record.value) for record in records)
-        self.write(partition, [*rows, (FOLLOWING_KEY, b"1")], records[-1].offset)
+        rows = self.expand(map(_ROW, records))
+        self._write(partition, chain(rows, [(FOLLOWING_KEY, b"1")]), records[-1].offset, RELAXED)
 
     def settle(self, partition: int) -> None:
-        """The recovery is over: from now on only whole cycles are written."""
+        """The recovery is over and what it wrote is on the disk: from now on only whole cycles are
+        written, each behind RocksDB's own log."""
         if partition in self._settled:
             return
+        # Before anything goes through the log again: after a crash the log would be read back onto
+        # a table that lacks what was written beside it.
+        database = self._db_for_partition(partition)
+        try:
+            database.flush()
+        except Exception as error:
+            raise self.database(partition).fault(error) from error
         offset = self.persisted_offset(TP(self.table_name, partition))
         if offset is not None:
             self.write(partition, [(FOLLOWING_KEY, None)], offset)

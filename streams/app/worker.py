@@ -46,7 +46,7 @@ CYCLES_AT_ONCE: Final = 16
 """Partitions whose transactions may be in flight together: committing is waiting, and eight
 partitions that commit one after the other would wait eight times."""
 
-FETCH_BYTES_MAX: Final = 2 * 1024 * 1024
+FETCH_BYTES_MAX: Final = 512 * 1024
 """Bytes that one fetch brings from one partition: about five thousand records of usual size."""
 
 

@@ -1,11 +1,10 @@
 """A customer's account: what is granted, what was used, what is available."""
 
-from dataclasses import dataclass, field
 from typing import Final
 
 from schemas.budget import Denomination
 from schemas.money import format_amount, parse_signed_amount
-from schemas.structs import Burn, GrantEntry, UsageEntry
+from schemas.structs import Burn, GrantEntry, Row, UsageEntry, column
 from streams.domain.grants import (
     OpenGrant,
     Renewal,
@@ -20,8 +19,7 @@ from streams.domain.periods import period_start
 USD: Final = Denomination.USD
 
 
-@dataclass(slots=True)
-class Account:
+class Account(Row):
     """The budget table's row of one customer.
 
     `grants` stand in burn order, while something is left of them or will be again. The used totals
@@ -30,11 +28,11 @@ class Account:
     """
 
     customer_id: str
-    grants: list[OpenGrant] = field(default_factory=list)
+    grants: list[OpenGrant] = column(default_factory=list)
     used_units: int = 0
     used_tokens: int = 0
     used_pico_usd: int = 0
-    used_other: dict[str, int] = field(default_factory=dict)
+    used_other: dict[str, int] = column(default_factory=dict)
     events: int = 0
     signals: int = 0
     granted: int = 0

@@ -2,18 +2,17 @@
 
 from bisect import insort
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import Final
 
 from schemas.budget import Denomination
+from schemas.structs import Row
 from streams.domain.periods import period_start
 
 NEVER_US: Final = 2**62
 """Later than every time on the wire: what has no expiry sorts last."""
 
 
-@dataclass(slots=True)
-class Renewal:
+class Renewal(Row):
     """How a grant resets. `from_us` is where the period begins that its `remaining` belongs to."""
 
     interval: str
@@ -21,8 +20,7 @@ class Renewal:
     from_us: int
 
 
-@dataclass(slots=True)
-class OpenGrant:
+class OpenGrant(Row):
     """What is left of a grant. `remaining` counts units, tokens or pico-dollars; it is positive,
     or 0 until the next period of a grant that resets."""
 

@@ -2,12 +2,16 @@
 
 import hashlib
 from collections.abc import Iterable
-from dataclasses import astuple, replace
+from typing import Any, Final
 
-from schemas.structs import LedgerEntry
+from schemas.structs import LedgerEntry, Row
 from streams.domain.budget import Account
+from streams.domain.grants import OpenGrant
 from streams.domain.pipeline import evolve
 from streams.domain.state import PartitionState, Progress
+
+_OTHER: Final = Account.__struct_fields__.index("used_other") - 2
+"""Where `used_other` stands behind customer and grants."""
 
 
 def fold_entries(entries: Iterable[LedgerEntry]) -> PartitionState:
@@ -29,7 +33,16 @@ def accounts_digest(state: PartitionState) -> str:
 
 def _line(account: Account) -> str:
     currencies = sorted(account.used_other.items())
+    customer, grants, *totals = _values(account)
+    totals[_OTHER] = {}
+    return ascii(((customer, [_grant(grant) for grant in grants], *totals), currencies))
+
+
+def _grant(grant: OpenGrant) -> tuple[Any, ...]:
     # A grant that does not reset has the line that it had before there were any that do.
-    customer, grants, *totals = astuple(replace(account, used_other={}))
-    grants = [one[:-1] if one[-1] is None else one for one in grants]
-    return ascii(((customer, grants, *totals), currencies))
+    values = _values(grant)
+    return values[:-1] if grant.renewal is None else (*values[:-1], _values(grant.renewal))
+
+
+def _values(row: Row) -> tuple[Any, ...]:
+    return tuple(getattr(row, name) for name in row.__struct_fields__)

@@ -2,12 +2,12 @@
 
 from dataclasses import dataclass, field
 
+from schemas.structs import Row, column
 from streams.domain.budget import Account
 from streams.domain.identity import Claim
 
 
-@dataclass(slots=True)
-class Progress:
+class Progress(Row):
     """How far a partition is. The sequences are those of the next entry and the next dead letter;
     `domain_time_us` is the running maximum of append times (D5); `consumed` holds the next offset
     of each inbound topic, by logical name: the tables themselves say where their partition goes on,
@@ -20,7 +20,7 @@ class Progress:
     domain_time_us: int = 0
     catalog_offset: int = 0
     generation: int = 1
-    consumed: dict[str, int] = field(default_factory=dict)
+    consumed: dict[str, int] = column(default_factory=dict)
     claims_segment: str = ""
 
 

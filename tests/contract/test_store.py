@@ -79,6 +79,45 @@ def test_rows_and_changelog_offset_survive_kill_9(tmp_path: Path) -> None:
     assert again.changelog_offset(Table.ACCOUNTS, 3) == 41
 
 
+def follow_settle_write_and_die(directory: Path) -> None:
+    store = rocksdb_store(directory)
+    accounts = cast(BatchStore, store._tables[Table.ACCOUNTS].data)
+    accounts.apply_changelog(3, [SimpleNamespace(key=b"a", value=b"1", offset=4)])
+    store.settle(3)
+    store.write(Table.ACCOUNTS, 3, Changes([(b"b", b"2")], 6))
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_what_was_recovered_survives_kill_9_once_it_is_settled(tmp_path: Path) -> None:
+    process = multiprocessing.get_context("spawn").Process(
+        target=follow_settle_write_and_die, args=(tmp_path,)
+    )
+    process.start()
+    process.join()
+    assert process.exitcode == -signal.SIGKILL
+    again = rocksdb_store(tmp_path)
+    assert again.read(Table.ACCOUNTS, 3, [b"a", b"b"]) == [b"1", b"2"]
+    assert again.changelog_offset(Table.ACCOUNTS, 3) == 6
+
+
+def follow_and_die(directory: Path) -> None:
+    accounts = cast(BatchStore, rocksdb_store(directory)._tables[Table.ACCOUNTS].data)
+    for offset in range(4, 9):
+        row = SimpleNamespace(key=b"%d" % offset, value=b"1", offset=offset)
+        accounts.apply_changelog(3, [row])
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def test_a_recovery_cut_short_by_kill_9_goes_on_where_its_rows_end(tmp_path: Path) -> None:
+    process = multiprocessing.get_context("spawn").Process(target=follow_and_die, args=(tmp_path,))
+    process.start()
+    process.join()
+    again = rocksdb_store(tmp_path)
+    reached = again.changelog_offset(Table.ACCOUNTS, 3) or 3
+    rows = again.read(Table.ACCOUNTS, 3, [b"%d" % offset for offset in range(4, 9)])
+    assert rows == [b"1" if offset <= reached else None for offset in range(4, 9)]
+
+
 def test_a_claims_segment_becomes_the_rows_that_were_packed() -> None:
     claims = {bytes([i] * 16): Claim(bytes([i + 1] * 16), 1_000 + i, i) for i in range(3)}
     rows = expand_segments([(b"1", pack_segment(claims)), (b"2", None)])

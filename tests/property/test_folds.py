@@ -2,10 +2,11 @@
 
 import random
 from collections import Counter
-from copy import deepcopy
+from copy import copy, deepcopy
 from dataclasses import replace
 from fractions import Fraction
 
+import msgspec
 import pytest
 from hypothesis import assume
 from hypothesis import strategies as st
@@ -241,7 +242,10 @@ def _moved(before: Folded, after: Folded) -> list[object]:
     """The grants of `before` under the ids that they have in `after`."""
     old, new = of_kind(GrantEntry, before.entries), of_kind(GrantEntry, after.entries)
     ids = {a.entry_id: b.entry_id for a, b in zip(old, new, strict=True)}
-    return [[replace(g, grant_id=ids[g.grant_id]) for g in a.grants] for a in _by_name(before)]
+    return [
+        [msgspec.structs.replace(g, grant_id=ids[g.grant_id]) for g in a.grants]
+        for a in _by_name(before)
+    ]
 
 
 def _count(folded: Folded) -> Counter[str]:
@@ -342,7 +346,7 @@ def test_a_fold_goes_on_from_any_snapshot(log: list[Event], place: int) -> None:
     for number, batch in enumerate(cycles_of(records(log), cut)):
         if number == place:
             kept = PartitionState(
-                replace(kept.progress),
+                copy(kept.progress),
                 {c: decode(encode(a)) for c, a in kept.accounts.items()},
                 dict(kept.claims),
             )
