@@ -15,8 +15,10 @@ import pytest
 from streams.bench.events import Workload, yesterday_us
 from streams.bench.full_path import run_full_path
 from streams.bench.ground import Ground, open_ground
+from streams.bench.latency import LatencyOptions, run_latency
 from streams.bench.loaded import load
 from streams.bench.outsiders import run_faust
+from streams.bench.recovery import run_recovery
 from streams.embedded.endpoints import Endpoints
 from streams.errors import FaultError
 from streams.settings import Settings
@@ -94,3 +96,30 @@ def test_two_benchmarks_do_not_measure_each_other(endpoints: Endpoints, tmp_path
     assert second.returncode == 2
     assert "already in use" in " ".join(second.stderr.split())
     assert not second.stdout
+
+
+def test_every_customer_is_known_after_a_recovery_and_a_restart(
+    endpoints: Endpoints, tmp_path: Path
+) -> None:
+    with ground_on(endpoints, tmp_path / "home") as ground:
+        report = run_recovery(
+            ground,
+            time.time_ns() // 1_000,  # noqa: TID251 - the wall clock dates the workload
+            customers=2_000,
+            partitions=2,
+        )
+    figures = {figure.name: figure.value for figure in report.results}
+    assert figures["recovery into empty tables"] > 0
+    assert figures["restart with intact tables"] > 0
+
+
+def test_latency_is_measured_at_each_share_of_a_rate(endpoints: Endpoints, tmp_path: Path) -> None:
+    with ground_on(endpoints, tmp_path / "home") as ground:
+        report = run_latency(
+            ground,
+            LatencyOptions(rate=400.0, seconds=4, partitions=2, shares=(25, 75)),
+            time.time_ns() // 1_000,  # noqa: TID251 - the wall clock dates the workload
+        )
+    figures = {figure.name: figure.value for figure in report.results}
+    for share in (25, 75):
+        assert 0 < figures[f"at {share} %, p50"] <= figures[f"at {share} %, p99"]
