@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from schemas.envelope import Amount, Fact, Name, Offset, Time, TimeUs
+from schemas.envelope import Amount, Fact, Id, Name, Offset, Time, TimeUs
 from schemas.limits import (
     EVENT_BYTES_MAX,
     PRIORITY_MAX,
@@ -48,7 +48,39 @@ class Grant(Fact):
     expires_at: Time | None = None
     reason: Name | None = None
     resets: Interval | None = None
-    """The whole amount is there again when the next period begins; nothing rolls over."""
+    """The whole amount is there again when the next period begins."""
+    anchor: Time | None = None
+    """A time at which some period begins; of the calendar in UTC where it is missing. A month whose
+    day does not exist begins on its last one."""
+    rollover_max: Amount | None = None
+    """What may be carried from one period into the next at the most; nothing where it is
+    missing."""
+
+
+class Limit(Fact):
+    """The most that a customer, or one of its agents, may use: in each period, or in all.
+
+    The latest limit of an (agent, denomination) is in force; one without an amount lifts it.
+    """
+
+    kind: Literal["limit"] = "limit"
+    agent_id: Id | None = None
+    """Of the agent that it bounds; of the whole customer where it is missing."""
+    denomination: Denomination
+    amount: Amount | None = None
+    resets: Interval | None = None
+    anchor: Time | None = None
+
+
+class Ceiling(Fact):
+    """The most that a task may use, whoever pays for its calls: an account of its own (P8).
+
+    `customer_id` is the task's ref: the account that it names and the key that it lies under.
+    """
+
+    kind: Literal["ceiling"] = "ceiling"
+    denomination: Denomination
+    amount: Amount
 
 
 class Replay(Fact):

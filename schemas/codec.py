@@ -13,7 +13,7 @@ import msgspec
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from schemas import budget, signal, structs, usage
+from schemas import budget, preflight, rpc, signal, structs, transfer, usage
 from schemas.envelope import SCHEMA_VERSION
 from schemas.errors import RejectCode, RejectError
 from schemas.limits import (
@@ -23,7 +23,15 @@ from schemas.limits import (
     REASON_CHARS_MAX,
     REPLAY_BYTES_MAX,
 )
-from schemas.structs import BudgetRecord, CatalogRecord, DeadLetter, LedgerEntry
+from schemas.structs import (
+    BudgetRecord,
+    CatalogRecord,
+    DeadLetter,
+    LedgerEntry,
+    Owner,
+    PreflightRecord,
+    Transfer,
+)
 
 T = TypeVar("T")
 
@@ -41,6 +49,7 @@ _ID_FIELDS: Final = (
 _encoder: Final = msgspec.json.Encoder()
 _ledger_decoder: Final = msgspec.json.Decoder(LedgerEntry)
 _catalog_decoder: Final = msgspec.json.Decoder(CatalogRecord)
+_owner_decoder: Final = msgspec.json.Decoder(Owner)
 _dead_letter_decoder: Final = msgspec.json.Decoder(DeadLetter)
 
 encode: Final[Callable[[Any], bytes]] = _encoder.encode
@@ -102,6 +111,8 @@ class _Kinded(msgspec.Struct, gc=False):
 _kind_decoder: Final = msgspec.json.Decoder(_Kinded)
 _decode_grant: Final = _fact_decoder(structs.Grant, budget.Grant)
 BUDGET_DECODERS: Final = {
+    "limit": _fact_decoder(structs.Limit, budget.Limit),
+    "ceiling": _fact_decoder(structs.Ceiling, budget.Ceiling),
     "replay": _fact_decoder(structs.Replay, budget.Replay, REPLAY_BYTES_MAX),
     "discard": _fact_decoder(structs.Discard, budget.Discard),
 }
@@ -118,10 +129,44 @@ def decode_budget(value: bytes | None) -> BudgetRecord:
     return record
 
 
+_preflight_decoders: Final = {
+    "lease": _fact_decoder(structs.Lease, preflight.Lease),
+    "preflight": _fact_decoder(structs.Preflight, preflight.Preflight),
+    "release": _fact_decoder(structs.Release, preflight.Release),
+    "extension": _fact_decoder(structs.Extension, preflight.Extension),
+    "expiry": _fact_decoder(structs.Expiry, preflight.Expiry),
+    "tick": _fact_decoder(structs.Tick, preflight.Tick),
+}
+
+
+def decode_preflights(value: bytes | None) -> PreflightRecord:
+    """A record of `preflights`, by its `kind`. Raises RejectError."""
+    kind = ""
+    if value is not None and len(value) <= EVENT_BYTES_MAX:
+        with suppress(ValueError, RecursionError):
+            kind = _kind_decoder.decode(value).kind
+    decode = _preflight_decoders.get(kind, _preflight_decoders["preflight"])
+    record: PreflightRecord = decode(value)
+    return record
+
+
+decode_transfer: Final[Callable[[bytes | None], Transfer]] = _fact_decoder(
+    structs.Transfer, transfer.Transfer
+)
+"""A transfer. Raises RejectError."""
+
+decode_ask: Final[Callable[[bytes], rpc.Ask]] = msgspec.json.Decoder(rpc.Ask).decode
+"""An ask as it crossed a hop. Raises ValueError."""
+
+decode_answer: Final[Callable[[bytes], rpc.Answer]] = msgspec.json.Decoder(rpc.Answer).decode
+"""An answer as it crossed a hop. Raises ValueError."""
+
 MODELS: Final[dict[type[Any], type[BaseModel]]] = {
     structs.Usage: usage.Usage,
     structs.Signal: signal.Signal,
     structs.Grant: budget.Grant,
+    structs.Limit: budget.Limit,
+    structs.Ceiling: budget.Ceiling,
     structs.Replay: budget.Replay,
     structs.Discard: budget.Discard,
 }
@@ -202,6 +247,17 @@ def version_of(value: bytes | None) -> int | None:
 def decode_dead_letter(value: bytes) -> DeadLetter:
     """A dead letter. Raises ValueError where Tollgate did not write it."""
     return _dead_letter_decoder.decode(value)
+
+
+def owner_key(partition: int) -> bytes:
+    """The Kafka key of an owner record: the number of the partition, so that the compacted topic
+    keeps the latest of each."""
+    return str(partition).encode()
+
+
+def decode_owner(value: bytes) -> Owner:
+    """An owner record. Raises ValueError where Tollgate did not write it."""
+    return _owner_decoder.decode(value)
 
 
 def catalog_key(record: CatalogRecord) -> bytes:

@@ -57,6 +57,24 @@ class CycleEntry(Outbound):
     """All dead letters, conflicts among them."""
     dead_letter_sequence: Sequence
     """How many dead letters the partition has written after this cycle."""
+    leases: Count = 0
+    """Leases and ticks that the cycle took."""
+    void: Count = 0
+    """Decisions that do not count: another owner's lease stands between theirs and themselves."""
+    lease: Offset | None = None
+    """The lease in force after the cycle, where the cycle took one."""
+    nonce: str = ""
+    """Of that lease."""
+
+
+class HoldPart(Part):
+    """What an entry took from one hold."""
+
+    reservation_id: Name
+    amount: SignedAmount
+    """In the denomination of the hold."""
+    task_reservation_id: str = ""
+    """The hold of the task that goes with it."""
 
 
 class SourcedEntry(Outbound):
@@ -107,6 +125,15 @@ class UsageEntry(SourcedEntry):
     burns: list[Burn] = []
     success: bool = True
     flags: list[Name] = []
+    reservation_id: str = ""
+    """The hold that the event names."""
+    settlement: Literal["", "settled", "already_closed", "not_found"] = ""
+    """What became of that hold, or of the oldest ones; empty where none was meant."""
+    holds: list[HoldPart] = []
+    """What it took from which holds."""
+    missing_tokens: TotalTokens = 0
+    """Tokens charged because they were held and the caller does not know what was used."""
+    usage_missing: bool = False
 
 
 class SignalEntry(SourcedEntry):
@@ -136,6 +163,99 @@ class GrantEntry(SourcedEntry):
     reason: str = ""
     resets: str = ""
     """An Interval, empty for a grant that never resets."""
+    anchor: TimeUs | None = None
+    rollover_max: SignedAmount = "0"
+
+
+class LimitEntry(SourcedEntry):
+    """A limit that is now in force, or lifted."""
+
+    kind: Literal["limit"] = "limit"
+    agent_id: str = ""
+    denomination: Denomination
+    amount: SignedAmount = "0"
+    lifted: bool = False
+    """There is no limit any more; `amount` says nothing."""
+    resets: str = ""
+    anchor: TimeUs | None = None
+
+
+class CeilingEntry(SourcedEntry):
+    """A task's ceiling that is now in force. `customer_id` is empty: the task pays for none."""
+
+    kind: Literal["ceiling"] = "ceiling"
+    customer_id: str = ""
+    task_ref: Id
+    denomination: Denomination
+    amount: SignedAmount
+
+
+class DecisionEntry(SourcedEntry):
+    """A preflight that counts. Approved, it holds `amount` under `reservation_id`.
+
+    `event_id` is the idempotency key. Of a task's account `customer_id` is empty.
+    """
+
+    kind: Literal["decision"] = "decision"
+    customer_id: str = ""
+    account_kind: Literal["customer", "task"] = "customer"
+    agent_id: str = ""
+    task_ref: str = ""
+    denomination: Denomination
+    amount: SignedAmount
+    approved: bool
+    reason: str = ""
+    reservation_id: Name
+    task_reservation_id: str = ""
+    expires_at: TimeUs
+    ceiling: str = ""
+    """Opens the task account with this ceiling; empty where it was open or none was named."""
+
+
+class ExtensionEntry(SourcedEntry):
+    """A hold that lasts longer now. `event_id` and `reservation_id` are the hold's."""
+
+    kind: Literal["extension"] = "extension"
+    customer_id: str = ""
+    account_kind: Literal["customer", "task"] = "customer"
+    task_ref: str = ""
+    reservation_id: Name
+    expires_at: TimeUs
+
+
+class ClosingEntry(SourcedEntry):
+    """The end of a hold: one for each, ever (P9). `event_id` is the hold's id too."""
+
+    kind: Literal["closing"] = "closing"
+    customer_id: str = ""
+    account_kind: Literal["customer", "task"] = "customer"
+    agent_id: str = ""
+    task_ref: str = ""
+    reservation_id: Name
+    denomination: Denomination
+    amount: SignedAmount
+    """What was placed."""
+    closed_as: Literal["settled", "used_up", "released", "expired"]
+    released: SignedAmount
+    """What of it was given back."""
+    task_reservation_id: str = ""
+    """The hold of the task that ends with it."""
+
+
+class SettlementEntry(SourcedEntry):
+    """A usage entry as the account of its task sees it (P8). `event_id` is that entry's id."""
+
+    kind: Literal["settlement"] = "settlement"
+    customer_id: str = ""
+    task_ref: Id
+    agent_id: str = ""
+    units: Count = 0
+    tokens: TotalTokens = 0
+    usd: SignedAmount = "0"
+    holds: list[HoldPart] = []
+    success: bool = True
+    usage_missing: bool = False
+    unpriced: bool = False
 
 
 class ResolutionEntry(SourcedEntry):

@@ -35,6 +35,10 @@ class RejectCode(StrEnum):
     """The id was accepted before with other billing content."""
     TOO_MANY_GRANTS = "too_many_grants"
     """The customer has been given as many grants as the rules allow."""
+    TOO_MANY_LIMITS = "too_many_limits"
+    """The customer has as many limits as the rules allow."""
+    UNIT_MISMATCH = "unit_mismatch"
+    """The task counts in another denomination."""
     INTERNAL = "internal"
     """A fault of our own while decoding or deciding the record. Stops the worker where many
     customers' records are hit (K2)."""

@@ -15,25 +15,45 @@ from typing import Final
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
-from schemas import attribution, budget, catalog, deadletter, entry, preflight, signal, usage
+from schemas import (
+    attribution,
+    budget,
+    catalog,
+    deadletter,
+    entry,
+    owner,
+    preflight,
+    signal,
+    transfer,
+    usage,
+)
 
 FAMILIES: Final[dict[str, tuple[type[BaseModel], ...]]] = {
     "usage": (usage.Usage,),
     "signal": (signal.Signal,),
-    "budget": (budget.Grant, budget.Replay, budget.Discard),
+    "budget": (budget.Grant, budget.Limit, budget.Ceiling, budget.Replay, budget.Discard),
     "preflight": (
         preflight.Lease,
         preflight.Preflight,
         preflight.Release,
+        preflight.Extension,
         preflight.Expiry,
         preflight.Tick,
     ),
-    "catalog": (catalog.Rules, catalog.Generation, catalog.PriceBook),
+    "owner": (owner.Owner,),
+    "transfer": (transfer.Transfer,),
+    "catalog": (catalog.Rules, catalog.Generation, catalog.PriceBook, catalog.ApiKey),
     "entry": (
         entry.CycleEntry,
         entry.UsageEntry,
         entry.SignalEntry,
         entry.GrantEntry,
+        entry.LimitEntry,
+        entry.CeilingEntry,
+        entry.DecisionEntry,
+        entry.ExtensionEntry,
+        entry.ClosingEntry,
+        entry.SettlementEntry,
         entry.ResolutionEntry,
     ),
     "attribution": (attribution.Attribution,),

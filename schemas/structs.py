@@ -19,7 +19,18 @@ import msgspec
 from pydantic import AfterValidator, BaseModel, StringConstraints
 from pydantic.fields import FieldInfo
 
-from schemas import attribution, budget, catalog, deadletter, entry, signal, usage
+from schemas import (
+    attribution,
+    budget,
+    catalog,
+    deadletter,
+    entry,
+    owner,
+    preflight,
+    signal,
+    transfer,
+    usage,
+)
 
 
 class Value(msgspec.Struct, frozen=True, gc=False):
@@ -134,80 +145,160 @@ def _is_ordered(fields: list[tuple[str, Any, Any]]) -> bool:
 
 if TYPE_CHECKING:
     from schemas.attribution import Attribution
-    from schemas.budget import Discard, Grant, Replay
-    from schemas.catalog import Generation, ModelPrices, PlanGrant, PriceBook, PriceSpan, Rules
+    from schemas.budget import Ceiling, Discard, Grant, Limit, Replay
+    from schemas.catalog import (
+        ApiKey,
+        Generation,
+        ModelPrices,
+        PlanGrant,
+        PriceBook,
+        PriceSpan,
+        Rules,
+        SellerPlan,
+    )
     from schemas.deadletter import DeadLetter
     from schemas.entry import (
         Burn,
+        CeilingEntry,
+        ClosingEntry,
         Consumed,
         CycleEntry,
+        DecisionEntry,
+        ExtensionEntry,
         GrantEntry,
+        HoldPart,
+        LimitEntry,
         ResolutionEntry,
+        SettlementEntry,
         SignalEntry,
         UsageEntry,
     )
+    from schemas.owner import Owner
+    from schemas.preflight import Expiry, Extension, Lease, Preflight, Release, Tick
     from schemas.signal import Signal
+    from schemas.transfer import HoldEnd, TaskPart, Transfer
     from schemas.usage import Tokens, Usage
 else:
+    ApiKey = struct_of(catalog.ApiKey)
     Attribution = struct_of(attribution.Attribution)
     Burn = struct_of(entry.Burn)
+    Ceiling = struct_of(budget.Ceiling)
+    CeilingEntry = struct_of(entry.CeilingEntry)
+    ClosingEntry = struct_of(entry.ClosingEntry)
     Consumed = struct_of(entry.Consumed)
     CycleEntry = struct_of(entry.CycleEntry)
     DeadLetter = struct_of(deadletter.DeadLetter)
+    DecisionEntry = struct_of(entry.DecisionEntry)
     Discard = struct_of(budget.Discard)
+    Expiry = struct_of(preflight.Expiry)
+    Extension = struct_of(preflight.Extension)
+    ExtensionEntry = struct_of(entry.ExtensionEntry)
     Generation = struct_of(catalog.Generation)
     Grant = struct_of(budget.Grant)
     GrantEntry = struct_of(entry.GrantEntry)
+    HoldEnd = struct_of(transfer.HoldEnd)
+    HoldPart = struct_of(entry.HoldPart)
+    Lease = struct_of(preflight.Lease)
+    Limit = struct_of(budget.Limit)
+    LimitEntry = struct_of(entry.LimitEntry)
     ModelPrices = struct_of(catalog.ModelPrices)
+    Owner = struct_of(owner.Owner)
     PlanGrant = struct_of(catalog.PlanGrant)
+    Preflight = struct_of(preflight.Preflight)
     PriceBook = struct_of(catalog.PriceBook)
     PriceSpan = struct_of(catalog.PriceSpan)
+    Release = struct_of(preflight.Release)
     Replay = struct_of(budget.Replay)
     ResolutionEntry = struct_of(entry.ResolutionEntry)
     Rules = struct_of(catalog.Rules)
+    SellerPlan = struct_of(catalog.SellerPlan)
+    SettlementEntry = struct_of(entry.SettlementEntry)
     Signal = struct_of(signal.Signal)
     SignalEntry = struct_of(entry.SignalEntry)
+    TaskPart = struct_of(transfer.TaskPart)
+    Tick = struct_of(preflight.Tick)
     Tokens = struct_of(usage.Tokens)
+    Transfer = struct_of(transfer.Transfer)
     Usage = struct_of(usage.Usage)
     UsageEntry = struct_of(entry.UsageEntry)
 
-LedgerEntry = CycleEntry | UsageEntry | SignalEntry | GrantEntry | ResolutionEntry
+LedgerEntry = (
+    CycleEntry
+    | UsageEntry
+    | SignalEntry
+    | GrantEntry
+    | LimitEntry
+    | CeilingEntry
+    | DecisionEntry
+    | ExtensionEntry
+    | ClosingEntry
+    | SettlementEntry
+    | ResolutionEntry
+)
 """Everything that stands in the ledger."""
 
-CatalogRecord = Rules | Generation | PriceBook
+CatalogRecord = Rules | Generation | PriceBook | ApiKey
 """Everything that stands in the catalog."""
 
-BudgetRecord = Grant | Replay | Discard
+BudgetRecord = Grant | Limit | Ceiling | Replay | Discard
 """Everything that stands in `budgets`."""
+
+PreflightRecord = Lease | Preflight | Release | Extension | Expiry | Tick
+"""Everything that stands in `preflights`."""
 
 InboundFact = Usage | Signal | BudgetRecord
 """Everything that a worker reads and decides."""
 
 __all__ = [
+    "ApiKey",
     "Attribution",
     "BudgetRecord",
     "Burn",
     "CatalogRecord",
+    "Ceiling",
+    "CeilingEntry",
+    "ClosingEntry",
     "Consumed",
     "CycleEntry",
     "DeadLetter",
+    "DecisionEntry",
     "Discard",
+    "Expiry",
+    "Extension",
+    "ExtensionEntry",
     "Generation",
     "Grant",
     "GrantEntry",
+    "HoldEnd",
+    "HoldPart",
     "InboundFact",
+    "Lease",
     "LedgerEntry",
+    "Limit",
+    "LimitEntry",
     "ModelPrices",
+    "Owner",
     "PlanGrant",
+    "Preflight",
+    "PreflightRecord",
     "PriceBook",
     "PriceSpan",
+    "Release",
     "Replay",
     "ResolutionEntry",
+    "Row",
     "Rules",
+    "SellerPlan",
+    "SettlementEntry",
     "Signal",
     "SignalEntry",
+    "TaskPart",
+    "Tick",
     "Tokens",
+    "Transfer",
     "Usage",
     "UsageEntry",
+    "Value",
+    "column",
     "struct_of",
 ]

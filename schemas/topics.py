@@ -59,12 +59,12 @@ USAGE: Final = Topic("usage", "what was consumed", "customer_id", "Usage")
 SIGNALS: Final = Topic("signals", "business outcomes", "customer_id", "Signal")
 BUDGETS: Final = Topic(
     "budgets",
-    "grants, replays and discards of dead letters, by administration",
+    "grants, limits, ceilings, replays and discards of dead letters, by administration",
     "customer_id",
-    "Grant, Replay or Discard",
+    "Grant, Limit, Ceiling, Replay or Discard",
 )
 PREFLIGHTS: Final = Topic(
-    "preflights", "leases and decisions of the owner of a partition", "customer_id", "Preflight"
+    "preflights", "leases and decisions of the owner of a partition", "account", "Preflight"
 )
 TRANSFERS: Final = Topic(
     "transfers",
@@ -148,5 +148,12 @@ TOPICS: Final = (
 )
 """All topics of an installation."""
 
-INBOUND: Final = (BUDGETS, SIGNALS, USAGE)
-"""What a worker reads, in the order in which a cycle folds it."""
+INBOUND: Final = (BUDGETS, PREFLIGHTS, TRANSFERS, SIGNALS, USAGE)
+"""What a worker folds, in the order in which a cycle does."""
+
+PRODUCED: Final = (BUDGETS, SIGNALS, USAGE)
+"""What of it somebody else writes."""
+
+SUBSCRIBED: Final = (BUDGETS, TRANSFERS, SIGNALS, USAGE)
+"""What of it a worker's consumer reads. `preflights` its owner reads once, at the take of a
+partition; what is appended afterwards is its own and never leaves its memory (decision 016)."""

@@ -58,4 +58,10 @@ class Usage(Fact):
     """Of `cost`."""
     success: bool = True
     reservation_id: Id | None = None
+    """The hold that this settles, whole."""
+    settles_oldest: bool = False
+    """Without a reservation: settles the oldest holds of the customer, in `task_ref` where there is
+    one, by what was used."""
+    usage_missing: bool = False
+    """The caller does not know what was used: at least what was held is charged."""
     metadata: Metadata | None = None

@@ -66,6 +66,19 @@ SINK_BATCH_BYTES_MAX: Final = 128 * 1024 * 1024
 SINK_LINGER_MS_MAX: Final = 5_000
 """How long the sink waits for a fuller batch; dashboards that are older than this are stale."""
 
+GATEWAY_CONNECTIONS_MIN: Final = 8
+"""Fewer connections than a client library keeps in its pool would refuse a single client."""
+
+GATEWAY_CONNECTIONS_MAX: Final = 20_000
+"""A connection costs the gateway some 30 KB; 20,000 are most of a gigabyte in one process."""
+
+GATEWAY_DEADLINE_MS_MIN: Final = 50
+"""A decision takes single milliseconds; below this every pause of a busy machine is a refusal."""
+
+GATEWAY_DEADLINE_MS_MAX: Final = 25_000
+"""The longest that a client is kept waiting. Most clients and proxies give up after 30 s, and an
+answer that nobody reads any more decides nothing."""
+
 ENV_FILE_BYTES_MAX: Final = 64 * 1024
 """An environment file has a few dozen lines; anything larger is another file given by mistake."""
 
@@ -73,3 +86,5 @@ if SESSION_TIMEOUT_SECONDS_MAX * 1000 >= TRANSACTION_TIMEOUT_MS:
     raise AssertionError("a transaction must outlive the session of the worker that began it")
 if SESSION_TIMEOUT_SECONDS_MIN > SESSION_TIMEOUT_SECONDS_MAX:
     raise AssertionError("no session timeout is allowed at all")
+if GATEWAY_DEADLINE_MS_MIN > GATEWAY_DEADLINE_MS_MAX:
+    raise AssertionError("no deadline is allowed at all")

@@ -54,10 +54,12 @@ class Store(Protocol):
 
 @dataclass(slots=True)
 class Appends:
-    """Records to append to one topic, in order. `topic` is the logical name."""
+    """Records to append to one topic, in order. `topic` is the logical name; `partition` None is
+    that of the cycle."""
 
     topic: str
     records: list[tuple[bytes | None, bytes]] = field(default_factory=list)
+    partition: int | None = None
 
 
 class CycleLog(Protocol):

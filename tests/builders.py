@@ -15,6 +15,7 @@ from typing import Any, Final, TypeVar
 from schemas import codec
 from schemas.envelope import SCHEMA_VERSION
 from schemas.structs import (
+    Ceiling,
     Consumed,
     CycleEntry,
     Discard,
@@ -22,6 +23,7 @@ from schemas.structs import (
     GrantEntry,
     InboundFact,
     LedgerEntry,
+    Limit,
     PriceBook,
     Replay,
     ResolutionEntry,
@@ -32,11 +34,11 @@ from schemas.structs import (
 )
 from schemas.times import MICROSECONDS, parse_time_us
 from schemas.topics import BUDGETS, SIGNALS, USAGE
-from streams.domain import facts
+from streams.domain import canonical
 from streams.domain.context import CatalogView, Context
 from streams.domain.decoding import decode_original
 from streams.domain.entries import Position
-from streams.domain.facts import Fact, Rejected, SourceRecord
+from streams.domain.facts import ClaimingFact, Fact, Rejected, SourceRecord
 from streams.domain.pipeline import FOLD_ORDER, CycleResult, fold_cycle
 from streams.domain.state import PartitionState, Progress
 
@@ -122,23 +124,27 @@ def record(
     )
 
 
-def fact(body: InboundFact, offset: int = 0, appended_at_us: int = NOON_US) -> Fact:
+def fact(body: InboundFact, offset: int = 0, appended_at_us: int = NOON_US) -> ClaimingFact:
     """The fact of a body, through its bytes, as a worker would come by it."""
     return fact_of(record(body, offset, appended_at_us))
 
 
-def fact_of(source: SourceRecord) -> Fact:
+def fact_of(source: SourceRecord) -> ClaimingFact:
     """The fact that a record states. Raises RejectError."""
     if source.topic == USAGE.name:
-        return facts.usage_fact(source, codec.decode_usage(source.value))
+        return canonical.usage_fact(source, codec.decode_usage(source.value))
     if source.topic == SIGNALS.name:
-        return facts.signal_fact(source, codec.decode_signal(source.value))
+        return canonical.signal_fact(source, codec.decode_signal(source.value))
     body = codec.decode_budget(source.value)
     if isinstance(body, Replay):
-        return facts.replay_fact(source, body, decode_original(body))
+        return canonical.replay_fact(source, body, decode_original(body))
     if isinstance(body, Discard):
-        return facts.discard_fact(source, body)
-    return facts.grant_fact(source, body)
+        return canonical.discard_fact(source, body)
+    if isinstance(body, Limit):
+        return canonical.limit_fact(source, body)
+    if isinstance(body, Ceiling):
+        return canonical.ceiling_fact(source, body)
+    return canonical.grant_fact(source, body)
 
 
 def _topic_of(body: InboundFact) -> str:

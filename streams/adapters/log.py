@@ -116,6 +116,8 @@ class KafkaCycleLog:
 
     async def _append(self, producer: AIOKafkaProducer, partition: int, append: Appends) -> int:
         topic = self._prefix + append.topic
+        if append.partition is not None:
+            partition = append.partition
         pending: list[tuple[asyncio.Future[object], int]] = []
         for batch in _batches(producer, append.records):
             future = await producer.send_batch(batch, topic, partition=partition)

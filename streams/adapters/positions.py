@@ -9,7 +9,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
-from schemas.topics import INBOUND
+from schemas.topics import PRODUCED
 from streams.errors import TransientError
 
 
@@ -21,7 +21,7 @@ class InboundPositions:
         self._group = group
         self._places = {
             TopicPartition(topic.full_name(prefix), partition): (topic.name, partition)
-            for topic in INBOUND
+            for topic in PRODUCED
             for partition in range(partitions)
         }
         self._consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)

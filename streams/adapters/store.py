@@ -5,7 +5,7 @@ store adds batch reads, batch writes together with the offset, and the unpacking
 One RocksDB database per table and partition: `databases`.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from operator import attrgetter
 from pathlib import Path
@@ -109,6 +109,15 @@ class BatchStore(RocksDBStore):
         except Exception as error:
             raise self.database(partition).fault(error) from error
 
+    def scan(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
+        """All rows of a partition, by key, but those that are about the table itself."""
+        database = self._db_for_partition(partition)
+        own = (self.offset_key, FOLLOWING_KEY)
+        try:
+            yield from ((key, value) for key, value in database.items() if key not in own)
+        except Exception as error:
+            raise self.database(partition).fault(error) from error
+
     def apply_changelog(self, partition: int, records: Sequence[Any]) -> None:
         """A run of changelog records, whole, as recovery reads them. A crash may take the last of
         these runs, never one from among them."""
@@ -163,6 +172,10 @@ class FaustStore:
     def write(self, table: Table, partition: int, changes: Changes) -> None:
         """All rows and the changelog offset, atomically."""
         self._store(table).write(partition, changes.rows, changes.changelog_offset)
+
+    def scan(self, table: Table, partition: int) -> Iterator[tuple[bytes, bytes]]:
+        """All rows of a partition's table but those that are about the table itself."""
+        return self._store(table).scan(partition)
 
     def settle(self, partition: int) -> None:
         """Says that a partition's tables are recovered, before its first cycle."""

@@ -12,22 +12,30 @@ The steps, in the only order in which a crash between any two of them loses and 
   7. store     the same changes to the local tables
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from schemas.structs import Consumed, CycleEntry
-from schemas.topics import ACCOUNTS_CHANGELOG, CLAIMS_CHANGELOG
+from schemas.partitioner import partition_of
+from schemas.structs import Consumed, CycleEntry, LedgerEntry
+from schemas.topics import ACCOUNTS_CHANGELOG, CLAIMS_CHANGELOG, PREFLIGHTS, TRANSFERS
 from streams.agents.refusals import RefusalShare
-from streams.domain.appends import cycle_appends, decode_account, decode_progress
+from streams.domain.appends import (
+    KeyedBytes,
+    cycle_appends,
+    decode_account,
+    decode_progress,
+    decode_task,
+)
 from streams.domain.budget import Account
 from streams.domain.context import Context
 from streams.domain.decoding import decode_records
-from streams.domain.facts import Fact, Rejected, ReplayFact, SourceRecord, claim_keys
+from streams.domain.facts import Fact, Rejected, SourceRecord, decided_us, touched_by
 from streams.domain.identity import split_segment, unpack_claim
 from streams.domain.invariants import check_cycle
 from streams.domain.pipeline import FOLD_ORDER, fold_cycle
 from streams.domain.state import PartitionState, Progress
+from streams.domain.tasks import Task, row_key
 from streams.errors import FaultError, SetupError
 from streams.ports import PROGRESS_KEY, Appends, Catalog, Changes, Clock, CycleLog, Store, Table
 
@@ -57,10 +65,16 @@ class TopicSlice:
 
 @dataclass(frozen=True, slots=True)
 class CycleOutcome:
-    """What a committed cycle did, for logs and metrics."""
+    """What a committed cycle did: for logs and metrics, and for the owner of the partition, who
+    answers from it (R1)."""
 
     entry: CycleEntry
     records: int
+    entries: Sequence[LedgerEntry] = ()
+    rejected: Sequence[Rejected] = ()
+    rows: Mapping[bytes, bytes] = field(default_factory=dict)
+    """The accounts and tasks that it changed, encoded as they now stand in the store, by key."""
+    progress: Progress = field(default_factory=Progress)
 
 
 class PartitionCycle:
@@ -103,30 +117,25 @@ class PartitionCycle:
             Consumed(topic=s.topic, from_offset=s.from_offset, to_offset=s.to_offset)
             for s in slices
         ]
-        domain_time_us = self._domain_time(state.progress, slices)
+        domain_time_us = self._domain_time(state.progress, slices, facts)
         result = fold_cycle(state, self._partition, consumed, facts, context, domain_time_us)
         check_cycle(result, first_sequence, len(facts))
         self._refusals.check(facts, result.rejected)
-        appends = [Appends(topic, rows) for topic, rows in cycle_appends(state, result).items()]
+        appends = _appends(cycle_appends(state, result), context.partitions)
         last = await self._log.commit(
             self._partition, appends, {piece.topic: piece.to_offset for piece in slices}
         )
-        self._write(state, appends, last)
+        rows = self._write(appends, last)
         kept.update(state.accounts)
         self._accounts = kept if len(kept) <= ACCOUNTS_KEPT_MAX else dict(state.accounts)
         self._decided_with = context.catalog_offset
         own = result.entries[0]
         assert isinstance(own, CycleEntry)
-        return CycleOutcome(own, len(facts))
+        return CycleOutcome(own, len(facts), result.entries, result.rejected, rows, state.progress)
 
     def _load(self, facts: Sequence[Fact | Rejected]) -> tuple[dict[str, Account], PartitionState]:
-        found = [fact for fact in facts if not isinstance(fact, Rejected)]
-        customers = dict.fromkeys([fact.body.customer_id for fact in found])
-        keys = [fact.claim_key for fact in found]
-        for fact in found:
-            if isinstance(fact, ReplayFact):
-                keys += claim_keys(fact)
-        keys = list(dict.fromkeys(keys))
+        touched = touched_by(facts)
+        customers, keys = touched.customers, list(touched.keys)
         # Out of this object until the cycle has committed: what is folded into them must not stay
         # where it does not count.
         kept, self._accounts = self._accounts, {}
@@ -147,7 +156,14 @@ class PartitionCycle:
                 for key, row in zip(keys, claims, strict=True)
                 if row is not None
             },
+            tasks=self._load_tasks(list(touched.tasks)),
         )
+
+    def _load_tasks(self, refs: list[str]) -> dict[str, Task]:
+        rows = self._store.read(Table.ACCOUNTS, self._partition, [row_key(ref) for ref in refs])
+        return {
+            ref: decode_task(row) for ref, row in zip(refs, rows, strict=True) if row is not None
+        }
 
     def _catalog_floor(self) -> int:
         """The catalog offset that this partition has decided with: another worker may have read
@@ -177,9 +193,15 @@ class PartitionCycle:
                     "state directory and the log of the worker and report it.",
                 )
 
-    def _domain_time(self, progress: Progress, slices: Sequence[TopicSlice]) -> int:
+    def _domain_time(
+        self,
+        progress: Progress,
+        slices: Sequence[TopicSlice],
+        facts: Sequence[Fact | Rejected],
+    ) -> int:
         appended = [record.appended_at_us for piece in slices for record in piece.records]
-        latest = max(appended, default=0)
+        owned = facts if any(s.topic == PREFLIGHTS.name for s in slices) else ()
+        latest = max(max(appended, default=0), decided_us(owned))
         if latest > self._clock.now_us() + CLOCK_SKEW_US_MAX:
             raise FaultError(
                 f"partition {self._partition} has a record whose append time lies ahead of this "
@@ -188,18 +210,28 @@ class PartitionCycle:
             )
         return max(progress.domain_time_us, latest)
 
-    def _write(
-        self, state: PartitionState, appends: Sequence[Appends], last: dict[str, int]
-    ) -> None:
+    def _write(self, appends: Sequence[Appends], last: dict[str, int]) -> dict[bytes, bytes]:
+        """Stores what the cycle has committed. Returns the rows of accounts and tasks."""
         by_topic = {append.topic: append for append in appends}
         if CLAIMS_CHANGELOG.name in last:
             segments = by_topic[CLAIMS_CHANGELOG.name].records
             claims = [row for _, segment in segments for row in split_segment(segment)]
             changes = Changes(claims, last[CLAIMS_CHANGELOG.name])
             self._store.write(Table.CLAIMS, self._partition, changes)
-        rows = [(key, value) for key, value in by_topic[ACCOUNTS_CHANGELOG.name].records if key]
-        changes = Changes(rows, last[ACCOUNTS_CHANGELOG.name])
+        rows = {key: value for key, value in by_topic[ACCOUNTS_CHANGELOG.name].records if key}
+        changes = Changes(list(rows.items()), last[ACCOUNTS_CHANGELOG.name])
         self._store.write(Table.ACCOUNTS, self._partition, changes)
+        return rows
+
+
+def _appends(found: Mapping[str, list[KeyedBytes]], partitions: int) -> list[Appends]:
+    """What a cycle appends, by topic and partition: transfers go where their task is."""
+    appends = [Appends(topic, rows) for topic, rows in found.items() if topic != TRANSFERS.name]
+    elsewhere: dict[int, list[KeyedBytes]] = {}
+    for key, value in found.get(TRANSFERS.name, ()):
+        assert key is not None, "a transfer goes to somebody"
+        elsewhere.setdefault(partition_of(key, partitions), []).append((key, value))
+    return appends + [Appends(TRANSFERS.name, rows, to) for to, rows in elsewhere.items()]
 
 
 def read_progress(store: Store, partition: int) -> Progress:

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from itertools import accumulate
 from typing import Any, Final
 
+from schemas.topics import PREFLIGHTS, USAGE
 from streams.agents.cycle import FOLD_ORDER, CycleOutcome, PartitionCycle, TopicSlice
 from streams.agents.pace import pause_seconds
 from streams.domain.facts import SourceRecord
@@ -63,6 +64,11 @@ class _Run:
     def bytes(self) -> int:
         """Keys and values of all its records."""
         return self._sums[-1]
+
+    @property
+    def waiting_since_us(self) -> int:
+        """The append time of the next record, by the log's clock."""
+        return int(self.records[self._taken].timestamp) * 1_000
 
     @property
     def is_over(self) -> bool:
@@ -150,17 +156,41 @@ class Ownership:
         inbox = self._inboxes.get(partition)
         if inbox is None:
             return
-        runs = inbox.runs.setdefault(topic, deque())
-        run = _Run(to_offset, records)
-        runs.append(run)
-        inbox.records += len(records)
-        inbox.bytes += run.bytes
+        self._put(inbox, topic, to_offset, records)
         if not inbox.announced:
             inbox.announced = True
             await self._announce(partition)
         while inbox is self._inboxes.get(partition) and _full(inbox):
             self._space.clear()
             await self._space.wait()
+
+    def hand_over(self, partition: int, records: Sequence[SourceRecord]) -> None:
+        """Takes records of `preflights` that the owner of the partition has appended, in the same
+        step: whatever cycle begins after this folds them before any usage (P4)."""
+        inbox = self._inboxes.get(partition)
+        if inbox is None or not records:
+            return
+        self._put(inbox, PREFLIGHTS.name, records[-1].offset + 1, records)
+        if not inbox.announced:
+            inbox.announced = True
+            self._announce_soon(partition)
+
+    def waiting_since_us(self, partition: int) -> int | None:
+        """The append time of the oldest record of `usage` that waits for a cycle, None for none:
+        how far behind the log the state of a partition is (P7)."""
+        inbox = self._inboxes.get(partition)
+        runs = None if inbox is None else inbox.runs.get(USAGE.name)
+        return None if not runs else runs[0].waiting_since_us
+
+    def _put(self, inbox: _Inbox, topic: str, to_offset: int, records: Sequence[Any]) -> None:
+        run = _Run(to_offset, records)
+        inbox.runs.setdefault(topic, deque()).append(run)
+        inbox.records += len(records)
+        inbox.bytes += run.bytes
+
+    def _announce_soon(self, partition: int) -> None:
+        task = asyncio.ensure_future(self._announce(partition))
+        task.add_done_callback(lambda done: done.result())
 
     async def turn(self, partition: int) -> None:
         """One cycle of an announced partition; announces it again after the pause while records
@@ -196,8 +226,7 @@ class Ownership:
         if inbox is not self._inboxes.get(partition):
             return
         if inbox.records:
-            task = asyncio.ensure_future(self._announce(partition))
-            task.add_done_callback(lambda done: done.result())
+            self._announce_soon(partition)
         else:
             inbox.announced = False
 
@@ -230,8 +259,10 @@ class Ownership:
         return slices if moved else []
 
 
-def _source_records(topic: str, records: Sequence[Any]) -> list[SourceRecord]:
+def _source_records(topic: str, records: Sequence[Any]) -> Sequence[SourceRecord]:
     """Records as the core knows them; the log's time is in milliseconds."""
+    if topic == PREFLIGHTS.name:
+        return records  # handed over as they are
     return [
         SourceRecord(topic, record.offset, record.timestamp * 1000, record.key, record.value)
         for record in records

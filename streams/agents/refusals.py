@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from schemas.errors import RejectCode
-from streams.domain.facts import Fact, Rejected
+from streams.domain.facts import Fact, Rejected, customer_of, task_of
 from streams.errors import FaultError
 
 log = logging.getLogger(__name__)
@@ -85,5 +85,6 @@ def _stricken(facts: Sequence[Fact | Rejected], found: Sequence[Rejected]) -> li
             if isinstance(fact, Rejected):
                 stricken.append(("", (fact.record.key or b"").hex()))
             else:
-                stricken.append((fact.body.customer_id, fact.body.source))
+                account = customer_of(fact) or task_of(fact) or ""
+                stricken.append((account, getattr(fact.body, "source", fact.record.topic)))
     return stricken

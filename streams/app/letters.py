@@ -26,7 +26,7 @@ from streams.app.warehouse import clickhouse
 from streams.domain.context import Context, IncompleteCatalogError
 from streams.domain.decoding import decode_content, decode_record
 from streams.domain.facts import Rejected, ReplayFact, SourceRecord
-from streams.domain.pipeline import beyond_claims, untimely
+from streams.domain.judging import beyond_claims, untimely
 from streams.errors import SetupError
 from streams.invoicing.dead_letters import READ_AT_ONCE, Letter, read_letters
 from streams.ports import PROGRESS_KEY

@@ -17,7 +17,7 @@ import faust
 from faust.types import TP
 from mode import loop as mode_loop
 
-from schemas.topics import ACCOUNTS_CHANGELOG, CLAIMS_CHANGELOG, INBOUND
+from schemas.topics import ACCOUNTS_CHANGELOG, CLAIMS_CHANGELOG, PREFLIGHTS, SUBSCRIBED
 from streams.adapters.catalog import CatalogFollower
 from streams.adapters.clock import SystemClock
 from streams.adapters.faust_batches import BatchApp, BatchTableManager
@@ -31,7 +31,9 @@ from streams.agents.positions import start_positions
 from streams.agents.wholeness import TAILS, check_whole
 from streams.app.addresses import kafka_bootstrap
 from streams.app.generations import check_installation, check_topics
-from streams.errors import SetupError
+from streams.app.owning import Owning
+from streams.domain.state import Progress
+from streams.errors import SetupError, TollgateError
 from streams.limits import CYCLE_BYTES_MAX
 from streams.ports import Table
 from streams.settings import Settings
@@ -139,18 +141,40 @@ class Worker:
                 settings.cycle_records_max, CYCLE_BYTES_MAX, settings.cycle_pause_ms / 1000
             ),
             halt=halt,
-            observe=_log_cycle,
+            observe=self._committed,
         )
+        self._owning = Owning(
+            settings,
+            bootstrap,
+            tables=store,
+            catalog=self._catalog,
+            clock=clock,
+            hand_over=self._ownership.hand_over,
+            waiting_since_us=self._ownership.waiting_since_us,
+            generation=self._generation,
+            halt=halt,
+        )
+        self._tenure = 0
         app.owner = self
         app.halt = halt
-        app.inbound_topics = frozenset(topic.full_name(prefix) for topic in INBOUND)
+        app.inbound_topics = frozenset(topic.full_name(prefix) for topic in SUBSCRIBED)
         app.on_before_shutdown.connect(_end_in_time)
+        app.on_before_shutdown.connect(self._stop_answering)
 
         @app.agent(ready, name="tollgate.cycles", concurrency=CYCLES_AT_ONCE)
         async def cycles(partitions: faust.StreamT[int]) -> None:
             """Whose turn it is: one cycle for each announcement of a partition with records."""
             async for partition in partitions:
                 await self._ownership.turn(partition)
+
+    def _generation(self) -> int:
+        generation = self._catalog.view.generation
+        assert generation is not None, "an owner without a generation"
+        return generation.generation
+
+    def _committed(self, partition: int, outcome: CycleOutcome) -> None:
+        self._owning.desk.committed(partition, outcome)
+        _log_cycle(partition, outcome)
 
     def run(self, log_level: str) -> None:
         """Runs until SIGTERM or SIGINT."""
@@ -176,20 +200,32 @@ class Worker:
                 Table.CLAIMS: generation.topic_ids.get(CLAIMS_CHANGELOG.name),
             }
         )
-        await self._log.fence(partitions)
+        try:
+            await self._owning.start()
+        except SetupError as fault:
+            halt(fault)
+        # Both producers of a partition, or neither (P6).
+        await asyncio.gather(self._log.fence(partitions), self._owning.desk.fence(partitions))
+
+    async def _stop_answering(self, *_args: Any, **_kwargs: Any) -> None:
+        await self._owning.stop()
 
     async def release(self) -> None:
-        """Gives up the transactional ids."""
-        await self._log.release()
+        """Gives up the transactional ids and the leases."""
+        self._tenure += 1
+        await asyncio.gather(self._log.release(), self._owning.desk.release())
 
     async def quiesce(self) -> None:
-        """Waits for running cycles."""
+        """Waits for running cycles. A take that is under way is for an assignment that is over."""
+        self._tenure += 1
         await self._ownership.quiesce()
 
     async def take_over(self, committed: dict[int, dict[str, int | None]]) -> dict[TP, int]:
         """Owns partitions from where their tables are."""
+        tenure = self._tenure
         cut = len(self._prefix)
-        positions = {}
+        positions: dict[int, dict[str, int]] = {}
+        taken: dict[int, Progress] = {}
         tails = await read_tails(
             self._bootstrap, [self._prefix + topic for topic in TAILS], committed
         )
@@ -205,11 +241,31 @@ class Worker:
                 {topic[cut:]: offset for topic, offset in offsets.items()},
                 self._catalog.view,
             )
-        self._ownership.take_over(positions)
+            same = progress.generation == self._generation()
+            decided = progress.consumed.get(PREFLIGHTS.name, 0) if same else 0
+            positions[partition][PREFLIGHTS.name] = decided
+            taken[partition] = progress
+        context = await self._catalog.context()
+        take = self._owning.desk.take
+        try:
+            leases = await asyncio.gather(
+                *(take(partition, progress, context) for partition, progress in taken.items())
+            )
+        except TollgateError as fault:
+            if tenure == self._tenure:
+                raise
+            # Another rebalance came in between and took the leases' readers away; its own take is
+            # the one that counts.
+            log.info("a take was given up for a rebalance: %s", fault.message)
+            leases = []
+        if tenure == self._tenure:
+            self._ownership.take_over(positions)
+            for partition, records in zip(taken, leases, strict=True):
+                self._ownership.hand_over(partition, records)
         return {
-            TP(self._prefix + topic, partition): offset
+            TP(self._prefix + topic.name, partition): offsets[topic.name]
             for partition, offsets in positions.items()
-            for topic, offset in offsets.items()
+            for topic in SUBSCRIBED
         }
 
     async def deliver(

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 
 from schemas.structs import Consumed, CycleEntry
+from schemas.topics import PREFLIGHTS
 from streams.audit.books import Cursor
 from streams.audit.differ import shown
 from streams.audit.report import PartitionReport
@@ -51,7 +52,9 @@ class InboundBooks:
             self._positions[piece.topic] = piece.to_offset
             latest_us = max((record.appended_at_us for record in records), default=0)
             if self._key is not None:
-                records = [record for record in records if record.key == self._key]
+                # A lease has no key, and what follows it counts only after it.
+                leases = piece.topic == PREFLIGHTS.name
+                records = [r for r in records if r.key == self._key or (leases and r.key is None)]
             yield records, latest_us
 
     def _follow_on(self, own: CycleEntry, piece: Consumed, cursor: Cursor) -> None:
@@ -81,4 +84,6 @@ class InboundBooks:
         for name, book in self._books.items():
             consumed = self._positions.get(name, book.start)
             self._report.consumed[name] = consumed
-            self._report.waiting += max(0, book.end - consumed)
+            # Markers take offsets and wait for nobody.
+            if consumed < book.end:
+                self._report.waiting += sum(map(len, book.batches(consumed)))

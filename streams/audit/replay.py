@@ -28,7 +28,7 @@ from streams.audit.state_check import StateCheck
 from streams.domain.appends import claims_record, dead_letter_record, ledger_records
 from streams.domain.context import RULES_VERSION
 from streams.domain.decoding import decode_records
-from streams.domain.facts import Fact, Rejected, SourceRecord
+from streams.domain.facts import Fact, Rejected, SourceRecord, decided_us
 from streams.domain.identity import split_segment, unpack_claim
 from streams.domain.invariants import check_cycle
 from streams.domain.pipeline import CycleResult, evolve, fold_cycle
@@ -183,6 +183,7 @@ class _Replay:
         self._claims.add(state.new_claims, own.decided_at)
         state.new_claims = {}
         state.touched.clear()
+        state.touched_tasks.clear()
 
     def _decide_again(
         self,
@@ -210,6 +211,7 @@ class _Replay:
                 if letter is not None:
                     decoded[at] = Rejected(record, letter.code, letter.reason, letter.field)
             facts += decoded
+            domain_time_us = max(domain_time_us, decided_us(decoded))
         self.report.internal += len(internal)
         self.report.records += len(facts)
         consumed = list(own.consumed)

@@ -5,8 +5,8 @@ A table is compared at the cycle that its own progress names, so that it may be 
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final
 
 from schemas.structs import CycleEntry
 from schemas.topics import CLAIMS_MARGIN_DAYS
@@ -17,10 +17,13 @@ from streams.domain.appends import (
     account_records,
     decode_account,
     decode_progress,
+    decode_task,
     encode_progress,
+    task_records,
 )
 from streams.domain.identity import pack_claim, unpack_claim
 from streams.domain.state import PartitionState, Progress
+from streams.domain.tasks import is_task_row, row_key
 from streams.ports import PROGRESS_KEY, TableImage
 
 HELD_US: Final = KEPT_US - CLAIMS_MARGIN_DAYS * DAY_US
@@ -102,6 +105,7 @@ class StateCheck:
             accounts = [a for a in accounts if a.customer_id == self._customer]
         due = {key: value for key, value in account_records(accounts) if key is not None}
         if self._customer is None:
+            due |= {key: row for key, row in task_records(state.tasks.values()) if key is not None}
             due[PROGRESS_KEY] = encode_progress(state.progress)
         else:
             key = self._customer.encode()
@@ -119,13 +123,15 @@ class StateCheck:
         if found == due:
             return
         progress = key == PROGRESS_KEY
-        place = "progress" if progress else f"customer {shown(key.decode(errors='replace'))}"
+        place = "progress" if progress else _place(key)
         if found is None:
             self._differs(image, place, "missing")
         elif due is None:
             self._differs(image, place, "nothing in the log demands this account")
         else:
-            decode = decode_progress if progress else decode_account
+            decode: Callable[[bytes], Any] = decode_progress if progress else decode_account
+            if is_task_row(key):
+                decode = decode_task
             ignored = () if self._customer is None else COUNTED_OVER_ALL
             what = field_difference(decode, found, due, ignored)
             if what:
@@ -157,6 +163,12 @@ class StateCheck:
         self._report.tables.append(
             f"{image.name}: claims of cycle {state.progress.cycle}, {len(seen):,} claims"
         )
+
+
+def _place(key: bytes) -> str:
+    if is_task_row(key):
+        return f"task {shown(key[len(row_key('')) :].decode(errors='replace'))}"
+    return f"customer {shown(key.decode(errors='replace'))}"
 
 
 def table_digest(rows: Iterable[tuple[bytes, bytes]]) -> str:

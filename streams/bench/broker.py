@@ -82,6 +82,71 @@ async def fill(bootstrap: str, topic: str, records: Iterable[BenchRecord]) -> in
     return count
 
 
+class Feeder:
+    """Appends records as they come, without waiting for each; `flush` waits for all of them."""
+
+    def __init__(self, bootstrap: str, topic: str) -> None:
+        """Nothing is connected yet."""
+        self._topic = topic
+        self._producer = AIOKafkaProducer(
+            bootstrap_servers=bootstrap,
+            acks="all",
+            enable_idempotence=True,
+            max_batch_size=BATCH_BYTES_MAX,
+        )
+        self._waiting: set[asyncio.Future[Any]] = set()
+
+    async def start(self) -> None:
+        """Connects. Raises TransientError."""
+        try:
+            await self._producer.start()
+        except KafkaError as error:
+            await self._producer.stop()
+            raise refused(f"be ready to take {self._topic}", error) from error
+
+    async def feed(self, records: Iterable[BenchRecord]) -> None:
+        """Appends records to their partitions, a batch for each. Raises TransientError for an
+        earlier one that the broker refused."""
+        batches: dict[int, list[BenchRecord]] = {}
+        for record in records:
+            batches.setdefault(record.partition, []).append(record)
+        try:
+            for partition, part in batches.items():
+                await self._feed_partition(partition, part)
+            done = {future for future in self._waiting if future.done()}
+            self._waiting -= done
+            for future in done:
+                future.result()
+        except KafkaError as error:
+            raise refused(f"take what was fed to {self._topic}", error) from error
+
+    async def _feed_partition(self, partition: int, records: list[BenchRecord]) -> None:
+        batch = self._producer.create_batch()
+        for record in records:
+            if batch.append(key=record.key, value=record.value, timestamp=None) is None:
+                await self._send(partition, batch)
+                batch = self._producer.create_batch()
+                batch.append(key=record.key, value=record.value, timestamp=None)
+        await self._send(partition, batch)
+
+    async def _send(self, partition: int, batch: Any) -> None:
+        batch.close()
+        sent = await self._producer.send_batch(batch, self._topic, partition=partition)
+        self._waiting.add(sent)
+
+    async def flush(self) -> None:
+        """Returns when everything is acknowledged. Raises TransientError."""
+        try:
+            await asyncio.gather(*self._waiting)
+        except KafkaError as error:
+            raise refused(f"take what was fed to {self._topic}", error) from error
+        self._waiting.clear()
+
+    async def stop(self) -> None:
+        """Disconnects."""
+        await self._producer.stop()
+
+
 async def await_leaders(bootstrap: str, topic: str, partitions: int) -> None:
     """Returns when the leaders of a new topic's partitions know that they are.
 

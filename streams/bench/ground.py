@@ -66,10 +66,11 @@ class Ground:
 
 
 @contextlib.contextmanager
-def open_ground(settings: Settings, say: Say) -> Iterator[Ground]:
+def open_ground(settings: Settings, say: Say, *, pinned: bool = True) -> Iterator[Ground]:
     """A broker and a folder for a benchmark, all of it gone when it is over.
 
-    This process is held to the cores that are not the contender's. One benchmark at a time: two
+    This process is held to the cores that are not the contender's, unless nothing is to be
+    `pinned`: where several processes are measured together. One benchmark at a time: two
     would measure each other. Raises SetupError.
     """
     Home(settings.home).prepare()
@@ -79,7 +80,7 @@ def open_ground(settings: Settings, say: Say) -> Iterator[Ground]:
         for left in root.glob(f"{FOLDER_PREFIX}*"):  # by a benchmark that was killed
             shutil.rmtree(left, ignore_errors=True)
         folder = Path(tempfile.mkdtemp(prefix=FOLDER_PREFIX, dir=root))
-        cores = choose_cores()
+        cores = choose_cores() if pinned else Cores(frozenset(), frozenset())
         free = os.sched_getaffinity(0) if cores.pinned else set()
         try:
             pin(os.getpid(), cores.others)

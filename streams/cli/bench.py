@@ -13,6 +13,9 @@ from streams.bench.flatness import SCENARIOS, FlatnessOptions, run_flatness
 from streams.bench.ground import open_ground
 from streams.bench.latency import LatencyOptions, run_latency
 from streams.bench.pipeline import NAMES, SWEEPS, PipelineOptions, run_pipeline
+from streams.bench.preflight import PreflightOptions, run_preflight
+from streams.bench.preflight_plan import KILLED, USUAL
+from streams.bench.preflight_plan import NAMES as TOPOLOGIES
 from streams.bench.recovery import CUSTOMERS, run_recovery
 from streams.bench.report import FAULTY, Report
 from streams.cli.main import error_text
@@ -252,6 +255,69 @@ def latency(
     def measure() -> Report:
         with open_ground(settings, say_on_stderr) as ground:
             return run_latency(ground, options, _now_us())
+
+    return _shown(measure, json_file)
+
+
+@bench.command()
+@with_settings("kafka_bootstrap")
+@click.option(
+    "--seconds",
+    type=click.IntRange(1, 3_600),
+    default=20,
+    show_default=True,
+    help="Load of each scenario.",
+)
+@click.option(
+    "--only",
+    type=click.Choice(TOPOLOGIES),
+    multiple=True,
+    help="Only this topology; may be repeated.",
+)
+@click.option(
+    "--scenario",
+    type=click.Choice([scenario.name for scenario in (*USUAL, *KILLED)]),
+    multiple=True,
+    help="Only this scenario; may be repeated.",
+)
+@click.option(
+    "--ingest",
+    type=click.FloatRange(1, RATE_MAX),
+    help="Events per second beside the load, where there are any. [default: 10,000]",
+)
+@partitions_option
+@seed_option
+@json_option
+def preflight(
+    settings: Settings,
+    seconds: int,
+    only: tuple[str, ...],
+    scenario: tuple[str, ...],
+    ingest: float | None,
+    partitions: int,
+    seed: int,
+    json_file: Path | None,
+) -> int:
+    """Measure how fast a preflight is answered, and that nothing is overspent.
+
+    Through the gateway, inside the worker and over a hop: one agent after the other; 50 agents on
+    one budget and on 50, at 1,000 a second; as many as there can be; lookups; the same while 10,000
+    events a second are ingested; and with one of two workers killed. Latency counts from the time
+    at which a request was due. Afterwards the ledger is read for overspend and leaked holds.
+    Nothing is pinned to cores.
+    """
+    options = PreflightOptions(
+        seconds=seconds,
+        partitions=partitions,
+        seed=seed,
+        topologies=frozenset(only or TOPOLOGIES),
+        scenarios=frozenset(scenario),
+        ingest=ingest,
+    )
+
+    def measure() -> Report:
+        with open_ground(settings, say_on_stderr, pinned=False) as ground:
+            return run_preflight(ground, options, _now_us())
 
     return _shown(measure, json_file)
 

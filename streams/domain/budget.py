@@ -1,10 +1,11 @@
-"""A customer's account: what is granted, what was used, what is available."""
+"""A customer's account: what is granted, what was used, what is held, what is available."""
 
 from typing import Final
 
 from schemas.budget import Denomination
 from schemas.money import format_amount, parse_signed_amount
-from schemas.structs import Burn, GrantEntry, Row, UsageEntry, column
+from schemas.structs import Burn, GrantEntry, LimitEntry, Row, UsageEntry, column
+from streams.domain.context import PlannedGrant
 from streams.domain.grants import (
     OpenGrant,
     Renewal,
@@ -13,6 +14,15 @@ from streams.domain.grants import (
     open_at,
     renew,
     unexpired,
+)
+from streams.domain.holds import Hold, held, reduce
+from streams.domain.limits import (
+    OpenLimit,
+    binding,
+    count_use,
+    lift_limit,
+    set_limit,
+    used_at,
 )
 from streams.domain.periods import period_start
 
@@ -39,9 +49,40 @@ class Account(Row):
     """Grants ever given by budget records, those of the plan not among them."""
     last_sequence: int = -1
     """The ledger sequence of the last entry folded in."""
+    budgeted: list[str] = column(default_factory=list)
+    """The denominations of which the customer has ever been granted something: in those it cannot
+    spend more than it has. Others are tracked alone (P12)."""
+    limits: list[OpenLimit] = column(default_factory=list)
+    holds: list[Hold] = column(default_factory=list)
+    """The open holds, in the order in which they were placed."""
 
 
-def available(account: Account, denomination: Denomination, now_us: int) -> int:
+def spendable(
+    account: Account,
+    pending: list[Hold],
+    denomination: str,
+    agent_id: str | None,
+    now_us: int,
+) -> int | None:
+    """What an agent of the customer may still spend of a denomination, holds taken off; never
+    below zero, and None where nothing bounds it.
+
+    `pending` are holds that the account does not have yet.
+    """
+    bounds = []
+    holds = [*account.holds, *pending]
+    if denomination in account.budgeted:
+        left = available(account, denomination, now_us)
+        bounds.append(left - held(holds, denomination))
+    for limit in binding(account.limits, denomination, agent_id):
+        mine = holds
+        if limit.agent_id:
+            mine = [hold for hold in holds if hold.agent_id == limit.agent_id]
+        bounds.append(limit.amount - used_at(limit, now_us) - held(mine, denomination))
+    return max(0, min(bounds)) if bounds else None
+
+
+def available(account: Account, denomination: str, now_us: int) -> int:
     """What the open grants of a denomination still cover at a domain time."""
     return sum(
         left_at(grant, now_us)
@@ -57,9 +98,11 @@ def balance_text(denomination: str, amount: int) -> str:
 
 def open_grant(entry: GrantEntry) -> OpenGrant:
     """The grant that an entry opens, nothing of it used yet."""
-    amount, renewal = _balance(entry.denomination, entry.amount), None
+    amount, renewal = parse_balance_text(entry.denomination, entry.amount), None
     if entry.resets:
-        renewal = Renewal(entry.resets, amount, period_start(entry.resets, entry.effective_at))
+        begins_us = period_start(entry.resets, entry.effective_at, entry.anchor)
+        rollover_max = parse_balance_text(entry.denomination, entry.rollover_max)
+        renewal = Renewal(entry.resets, amount, begins_us, entry.anchor, rollover_max)
     return OpenGrant(
         entry.entry_id,
         entry.denomination.value,
@@ -71,11 +114,45 @@ def open_grant(entry: GrantEntry) -> OpenGrant:
     )
 
 
+def open_grant_of_plan(grant: PlannedGrant, place: int, now_us: int) -> OpenGrant:
+    """A grant of the default plan as it will be once its customer is known. Its id is not that of
+    any entry yet."""
+    renewal = None
+    if grant.resets is not None:
+        resets = grant.resets.value
+        renewal = Renewal(resets, grant.amount, period_start(resets, now_us))
+    return OpenGrant(
+        f"plan-{place}",
+        grant.denomination.value,
+        grant.amount,
+        grant.priority,
+        now_us,
+        None,
+        renewal,
+    )
+
+
 def add_grant(account: Account, entry: GrantEntry) -> None:
     """Folds a grant entry into the account, in place; grants that are over by now are dropped."""
     account.grants = unexpired(account.grants, entry.decided_at)
     insert_grant(account.grants, open_grant(entry))
     account.granted += entry.entry_index == 0
+    denomination = entry.denomination.value
+    if denomination not in account.budgeted:
+        account.budgeted.append(denomination)
+
+
+def apply_limit(account: Account, entry: LimitEntry) -> None:
+    """Folds a limit entry into the account, in place."""
+    denomination = entry.denomination.value
+    if entry.lifted:
+        lift_limit(account.limits, entry.agent_id, denomination)
+        return
+    amount = parse_balance_text(entry.denomination, entry.amount)
+    fresh = OpenLimit(entry.agent_id, denomination, amount, 0, entry.resets, entry.anchor)
+    if fresh.resets:
+        fresh.from_us = period_start(fresh.resets, entry.decided_at, fresh.anchor_us)
+    set_limit(account.limits, fresh)
 
 
 def entry_tokens(entry: UsageEntry) -> int:
@@ -88,6 +165,7 @@ def entry_tokens(entry: UsageEntry) -> int:
         + entry.reasoning_tokens
         + entry.input_audio_tokens
         + entry.output_audio_tokens
+        + entry.missing_tokens
     )
 
 
@@ -106,6 +184,22 @@ def spend(account: Account, entry: UsageEntry) -> None:
         other[entry.currency] = other.get(entry.currency, 0) + cost
     for burn in entry.burns:
         _take(account, burn, entry.decided_at)
+    if account.limits:
+        _count_limits(account, entry, cost if entry.currency == "USD" else 0)
+    for part in entry.holds:
+        hold = next(h for h in account.holds if h.reservation_id == part.reservation_id)
+        reduce(
+            account.holds, part.reservation_id, parse_balance_text(hold.denomination, part.amount)
+        )
+
+
+def _count_limits(account: Account, entry: UsageEntry, pico_usd: int) -> None:
+    used = {"unit": entry.units, "token": entry_tokens(entry), "usd": pico_usd}
+    for limit in account.limits:
+        if limit.agent_id in ("", entry.agent_id):
+            amount = used[limit.denomination]
+            if amount:
+                count_use(limit, amount, entry.decided_at)
 
 
 def _take(account: Account, burn: Burn, now_us: int) -> None:
@@ -113,7 +207,7 @@ def _take(account: Account, burn: Burn, now_us: int) -> None:
         if grant.grant_id == burn.grant_id and grant.denomination == burn.denomination:
             if grant.renewal is not None:
                 renew(grant, now_us)
-            grant.remaining -= _balance(burn.denomination, burn.amount)
+            grant.remaining -= parse_balance_text(burn.denomination, burn.amount)
             if grant.remaining < 0:
                 raise AssertionError(f"grant {grant.grant_id!r} was burnt beyond its amount")
             if grant.remaining == 0 and grant.renewal is None:
@@ -122,5 +216,6 @@ def _take(account: Account, burn: Burn, now_us: int) -> None:
     raise AssertionError(f"entry burns grant {burn.grant_id!r}, which is not open")
 
 
-def _balance(denomination: str, text: str) -> int:
+def parse_balance_text(denomination: str, text: str) -> int:
+    """A balance as `balance_text` wrote it."""
     return parse_signed_amount(text) if denomination == USD else int(text)

@@ -1,17 +1,18 @@
 """What a decision may look up: the rules and prices of one catalog offset, as exact integers."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
 from schemas.budget import Denomination, Interval
 from schemas.money import parse_amount
-from schemas.structs import CatalogRecord, Generation, PriceBook, Rules
+from schemas.structs import ApiKey, CatalogRecord, Generation, PriceBook, Rules, SellerPlan
 from schemas.times import MICROSECONDS
 from schemas.topics import CLAIMS_MARGIN_DAYS, CLAIMS_RETENTION_DAYS
-from streams.domain.facts import parse_balance
+from streams.domain.canonical import parse_balance
 from streams.domain.prices import DAY_SECONDS, EMPTY_BOOK, PriceIndex, index_prices
 
-RULES_VERSION: Final = 1
+RULES_VERSION: Final = 2
 """Version of the semantics in this package. Each cycle records it; the audit runs that one or
 refuses."""
 
@@ -25,6 +26,15 @@ class PlannedGrant:
     priority: int
     reason: str
     resets: Interval | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SellerLimit:
+    """What the seller's plan allows each customer in all (P12)."""
+
+    code: str
+    denomination: str
+    amount: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +54,11 @@ class Context:
     grants_max: int
     plan: tuple[PlannedGrant, ...]
     provisional_pico_per_million: int
+    hold_ttl_us: int
+    hold_ttl_us_max: int
+    holds_max: int
+    limits_max: int
+    seller_plan: SellerLimit | None = None
 
 
 class IncompleteCatalogError(ValueError):
@@ -61,6 +76,7 @@ class CatalogView:
         self._rules: Rules | None = None
         self._plan: tuple[PlannedGrant, ...] = ()
         self._prices = EMPTY_BOOK
+        self._keys: dict[str, ApiKey] = {}
         self._context: Context | None = None
 
     @property
@@ -91,6 +107,11 @@ class CatalogView:
         """The version of the price book in force, '' where there is none."""
         return self._prices.version
 
+    @property
+    def keys(self) -> Mapping[str, ApiKey]:
+        """The latest version of each API key, by id. Only gateways look at them."""
+        return self._keys
+
     def fold(self, offset: int, record: CatalogRecord) -> None:
         """Takes one record; the latest of a kind is in force.
 
@@ -112,6 +133,8 @@ class CatalogView:
                 self._rules = record
             case PriceBook():
                 self._prices = index_prices(record)
+            case ApiKey():
+                self._add_key(record)
         self._seen.add(_catalog_key(record))
         self._next_offset = max(self._next_offset, offset + 1)
         self._context = None
@@ -124,6 +147,14 @@ class CatalogView:
                 "generations are counted upwards"
             )
         self._generations[record.generation] = record
+
+    def _add_key(self, record: ApiKey) -> None:
+        known = self._keys.get(record.id)
+        if known is not None and known.digest != record.digest:
+            raise ValueError(f"API key {record.id} has another secret: make a key under a new id")
+        # Of two commands at one moment either may come last; a revocation stands all the same.
+        if known is None or known.revoked_at is None:
+            self._keys[record.id] = record
 
     def passed(self, next_offset: int) -> None:
         """Offsets below `next_offset` have been read, records or not (markers take offsets)."""
@@ -201,4 +232,19 @@ def _context(
         grants_max=rules.grants_max,
         plan=plan,
         provisional_pico_per_million=parse_amount(rules.provisional_usd_per_million_tokens),
+        hold_ttl_us=rules.hold_ttl_seconds * MICROSECONDS,
+        hold_ttl_us_max=rules.hold_ttl_seconds_max * MICROSECONDS,
+        holds_max=rules.holds_max,
+        limits_max=rules.limits_max,
+        seller_plan=_seller_limit(rules.seller_plan),
+    )
+
+
+def _seller_limit(plan: SellerPlan | None) -> SellerLimit | None:
+    if plan is None:
+        return None
+    return SellerLimit(
+        plan.code,
+        plan.denomination.value,
+        parse_balance("amount", plan.amount, plan.denomination),
     )

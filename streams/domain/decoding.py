@@ -10,30 +10,54 @@ from typing import Any, Final
 from schemas import codec
 from schemas.errors import RejectCode, RejectError
 from schemas.partitioner import partition_of
-from schemas.structs import Discard, Replay
-from schemas.topics import BUDGETS, SIGNALS, USAGE
+from schemas.structs import Ceiling, Discard, Lease, Limit, Replay, Tick, Transfer
+from schemas.topics import BUDGETS, PREFLIGHTS, SIGNALS, TRANSFERS, USAGE
+from streams.domain.canonical import (
+    ceiling_fact,
+    discard_fact,
+    grant_fact,
+    limit_fact,
+    original_record,
+    owner_fact,
+    replay_fact,
+    signal_fact,
+    transfer_fact,
+    usage_fact,
+)
 from streams.domain.facts import (
     EventFact,
     Fact,
     Rejected,
     SourceRecord,
-    discard_fact,
-    grant_fact,
     internal,
-    original_record,
-    replay_fact,
-    signal_fact,
-    usage_fact,
 )
 
-RESERVED_KEY: Final = b"\x00progress"
-"""No customer may have this id: a partition's progress stands under it among the accounts."""
+RESERVED: Final = b"\x00"
+"""No customer's id begins with it: what else a partition keeps among its accounts does."""
+
+RESERVED_KEY: Final = RESERVED + b"progress"
+"""A partition's progress stands under it."""
+
+
+def _budget_fact(record: SourceRecord, body: Any) -> EventFact:
+    if isinstance(body, Limit):
+        return limit_fact(record, body)
+    if isinstance(body, Ceiling):
+        return ceiling_fact(record, body)
+    return grant_fact(record, body)
+
 
 _DECODERS: Final[dict[str, tuple[Callable[[bytes | None], Any], Callable[..., EventFact]]]] = {
     USAGE.name: (codec.decode_usage, usage_fact),
     SIGNALS.name: (codec.decode_signal, signal_fact),
-    BUDGETS.name: (codec.decode_budget, grant_fact),
+    BUDGETS.name: (codec.decode_budget, _budget_fact),
 }
+
+_INTERNAL: Final[dict[str, tuple[Callable[[bytes | None], Any], Callable[..., Fact]]]] = {
+    PREFLIGHTS.name: (codec.decode_preflights, owner_fact),
+    TRANSFERS.name: (codec.decode_transfer, transfer_fact),
+}
+"""Topics that Tollgate alone writes."""
 
 
 def decode_records(
@@ -89,6 +113,8 @@ def decode_content(original: SourceRecord) -> EventFact | Rejected:
 
 
 def _decode(record: SourceRecord, partition: int, partitions: int) -> Fact:
+    if record.topic in _INTERNAL:
+        return _decode_internal(record, partition, partitions)
     decode, make_fact = _DECODERS[record.topic]
     body = decode(record.value)
     customer: bytes = body.customer_id.encode()
@@ -105,13 +131,29 @@ def _decode(record: SourceRecord, partition: int, partitions: int) -> Fact:
             "set partitioner=murmur2_random in librdkafka clients",
             "customer_id",
         )
-    if customer == RESERVED_KEY:
+    if customer[:1] == RESERVED:
         raise RejectError(
-            RejectCode.INVALID_FIELD, "customer_id: this id is reserved", "customer_id"
+            RejectCode.INVALID_FIELD,
+            "customer_id: ids that begin with NUL are reserved",
+            "customer_id",
         )
     if decode is codec.decode_budget:
         if isinstance(body, Replay):
             return replay_fact(record, body, decode_original(body))
         if isinstance(body, Discard):
             return discard_fact(record, body)
+    return make_fact(record, body)
+
+
+def _decode_internal(record: SourceRecord, partition: int, partitions: int) -> Fact:
+    decode, make_fact = _INTERNAL[record.topic]
+    body = decode(record.value)
+    if not isinstance(body, Lease | Tick):
+        account = body.task_ref if isinstance(body, Transfer) else body.account_id
+        if record.key != account.encode():
+            raise RejectError(RejectCode.WRONG_KEY, "the key must be the account's id", "key")
+        if partition_of(record.key, partitions) != partition:
+            raise RejectError(
+                RejectCode.WRONG_PARTITION, f"on partition {partition}, which is another's", "key"
+            )
     return make_fact(record, body)

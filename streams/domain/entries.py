@@ -1,7 +1,7 @@
 """Entries as they follow from facts: what each says about where it comes from, what it cost, what
 it burnt."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -11,6 +11,8 @@ from schemas.money import format_amount
 from schemas.structs import (
     Burn,
     GrantEntry,
+    HoldPart,
+    Preflight,
     ResolutionEntry,
     SignalEntry,
     Usage,
@@ -21,19 +23,22 @@ from streams.domain.budget import balance_text
 from streams.domain.context import Context
 from streams.domain.facts import (
     NO_TOKENS,
+    ClaimingFact,
     DiscardFact,
     EventFact,
-    Fact,
     GrantFact,
     Origin,
+    PreflightFact,
     ReplayFact,
     SignalFact,
     SourceRecord,
     UsageFact,
 )
 from streams.domain.grants import OpenGrant, plan_burns
+from streams.domain.holds import Hold
 from streams.domain.ledger import entry_id
 from streams.domain.rating import UNPRICED, Rating, rate, total_tokens
+from streams.domain.settling import Settlement, settle
 
 DENOMINATIONS: Final = {one.value: one for one in Denomination}
 """Looked up in a dictionary: Python 3.11 takes longer to make a member of an enumeration than to
@@ -60,13 +65,13 @@ class Position:
 
 
 def first_sight_grants(
-    fact: EventFact, context: Context, position: Position, sequence: int
+    fact: EventFact | PreflightFact, context: Context, position: Position, sequence: int
 ) -> list[GrantEntry]:
     """The default plan's grants, for the first accepted fact of a customer. `sequence` is the
     first's."""
     return [
         GrantEntry(
-            **_sourced(fact, position, sequence + index, index + 1),
+            **sourced(fact, position, sequence + index, index + 1),
             denomination=grant.denomination,
             amount=balance_text(grant.denomination, grant.amount),
             priority=grant.priority,
@@ -78,15 +83,33 @@ def first_sight_grants(
     ]
 
 
+class Cover(Value, frozen=True):
+    """How much of a usage event the open grants cover, and what that takes from which."""
+
+    units: int
+    tokens: int
+    pico_usd: int
+    burns: list[Burn]
+
+
+NO_COVER: Final = Cover(0, 0, 0, [])
+
+
 def usage_entry(
     fact: UsageFact,
     grants: list[OpenGrant],
     context: Context,
     position: Position,
     sequence: int,
-) -> UsageEntry:
-    """The entry of an accepted usage event: rated, and covered by these grants, which stand in burn
-    order."""
+    holds: Sequence[Hold] = (),
+    *,
+    named_closed: bool = False,
+) -> tuple[UsageEntry, Settlement | None]:
+    """The entry of an accepted usage event, rated and covered by these grants, which stand in burn
+    order; and what it settles of these holds, None where it means none.
+
+    `named_closed` says whether the hold that it names has ended before.
+    """
     body, tokens = fact.body, fact.body.tokens
     rating = rate(
         body,
@@ -95,13 +118,32 @@ def usage_entry(
         context.prices,
         context.provisional_pico_per_million,
     )
-    cover = _cover(grants, body, rating, position.decided_at_us) if grants else NO_COVER
-    if tokens is None:
-        tokens = NO_TOKENS
-    record = fact.record
+    units, settlement = body.units, None
+    if body.reservation_id is not None or body.settles_oldest:
+        settlement = settle(holds, body, rating, closed=named_closed)
+        units, rating = settlement.units, settlement.rating
+    cover = NO_COVER
+    if grants:
+        used_tokens = total_tokens(tokens) if settlement is None else settlement.tokens
+        cover = _cover(grants, units, used_tokens, rating, position.decided_at_us)
+    entry = _stated(fact, position, sequence, units, rating, cover, settlement)
+    return entry, settlement
+
+
+def _stated(
+    fact: UsageFact,
+    position: Position,
+    sequence: int,
+    units: int,
+    rating: Rating,
+    cover: Cover,
+    settlement: Settlement | None,
+) -> UsageEntry:
+    body, record = fact.body, fact.record
+    tokens = body.tokens or NO_TOKENS
     return _usage_entry(
         SCHEMA_VERSION,
-        _entry_id(record, position, 0),
+        position_id(record, position, 0),
         position.generation,
         position.partition,
         sequence,
@@ -120,7 +162,7 @@ def usage_entry(
         body.trace_id or "",
         body.provider or "",
         body.model or "",
-        body.units,
+        units,
         tokens.input,
         tokens.cache_read,
         tokens.cache_write,
@@ -140,6 +182,27 @@ def usage_entry(
         cover.burns,
         body.success,
         _flags(rating),
+        *(() if settlement is None else _settled(body, settlement)),
+    )
+
+
+def _settled(body: Usage, settlement: Settlement) -> tuple[Any, ...]:
+    """The last fields of a usage entry that means holds."""
+    parts = [
+        HoldPart(
+            reservation_id=taken.hold.reservation_id,
+            amount=balance_text(taken.hold.denomination, taken.amount),
+            task_reservation_id=taken.hold.task_reservation_id,
+        )
+        for taken in settlement.taken
+        if taken.amount
+    ]
+    return (
+        body.reservation_id or "",
+        settlement.said,
+        parts,
+        settlement.missing_tokens,
+        body.usage_missing,
     )
 
 
@@ -148,22 +211,9 @@ _usage_entry: Final[Callable[..., UsageEntry]] = UsageEntry
 field with the record that it comes from."""
 
 
-class Cover(Value, frozen=True):
-    """How much of a usage event the open grants cover, and what that takes from which."""
-
-    units: int
-    tokens: int
-    pico_usd: int
-    burns: list[Burn]
-
-
-NO_COVER: Final = Cover(0, 0, 0, [])
-
-
-def _cover(grants: list[OpenGrant], body: Usage, rating: Rating, now_us: int) -> Cover:
-    tokens = total_tokens(body.tokens)
+def _cover(grants: list[OpenGrant], units: int, tokens: int, rating: Rating, now_us: int) -> Cover:
     dollars = rating.cost_pico + rating.provisional_pico if rating.currency == "USD" else 0
-    due = {"unit": body.units, "token": tokens, "usd": dollars}
+    due = {"unit": units, "token": tokens, "usd": dollars}
     planned = plan_burns(grants, due, now_us)
     if not planned:
         return NO_COVER
@@ -177,7 +227,7 @@ def _cover(grants: list[OpenGrant], body: Usage, rating: Rating, now_us: int) ->
     ]
     if len(burns) > 1:
         burns.sort(key=_denomination_order)
-    return Cover(body.units - due["unit"], tokens - due["token"], dollars - due["usd"], burns)
+    return Cover(units - due["unit"], tokens - due["token"], dollars - due["usd"], burns)
 
 
 def _denomination_order(burn: Burn) -> int:
@@ -188,7 +238,7 @@ def signal_entry(fact: SignalFact, position: Position, sequence: int) -> SignalE
     """The entry of an accepted signal."""
     body = fact.body
     return SignalEntry(
-        **_sourced(fact, position, sequence),
+        **sourced(fact, position, sequence),
         agent_id=body.agent_id or "",
         trace_id=body.trace_id or "",
         scope_id=body.scope_id or "",
@@ -204,7 +254,7 @@ def grant_entry(fact: GrantFact, position: Position, sequence: int) -> GrantEntr
     body = fact.body
     effective = fact.effective_at_us
     return GrantEntry(
-        **_sourced(fact, position, sequence),
+        **sourced(fact, position, sequence),
         denomination=body.denomination,
         amount=balance_text(body.denomination, fact.amount),
         priority=body.priority,
@@ -212,6 +262,8 @@ def grant_entry(fact: GrantFact, position: Position, sequence: int) -> GrantEntr
         expires_at=fact.expires_at_us,
         reason=body.reason or "",
         resets="" if body.resets is None else body.resets.value,
+        anchor=fact.anchor_us,
+        rollover_max=balance_text(body.denomination, fact.rollover_max),
     )
 
 
@@ -223,23 +275,29 @@ def resolution_entry(
 ) -> ResolutionEntry:
     """What became of a dead letter."""
     return ResolutionEntry(
-        **_sourced(fact, position, sequence),
+        **sourced(fact, position, sequence),
         letter_id=fact.body.letter_id,
         resolution=resolution,
         note=fact.body.reason if isinstance(fact, DiscardFact) else "",
     )
 
 
-def _sourced(fact: Fact, position: Position, sequence: int, index: int = 0) -> dict[str, Any]:
+def sourced(
+    fact: ClaimingFact | PreflightFact, position: Position, sequence: int, index: int = 0
+) -> dict[str, Any]:
     """What every entry of a fact says about where it comes from.
 
     The fact's own entry has index 0 whether or not others stand before it, so that its id does not
     depend on which fact of a customer was folded first.
     """
     body, record = fact.body, fact.record
+    if isinstance(body, Preflight):
+        customer_id, event_id = body.account_id, body.idempotency_key
+    else:
+        customer_id, event_id = body.customer_id, body.event_id
     return {
         "schema_version": SCHEMA_VERSION,
-        "entry_id": _entry_id(record, position, index),
+        "entry_id": position_id(record, position, index),
         "generation": position.generation,
         "partition": position.partition,
         "sequence": sequence,
@@ -250,13 +308,14 @@ def _sourced(fact: Fact, position: Position, sequence: int, index: int = 0) -> d
         "entry_index": index,
         "appended_at": record.appended_at_us,
         "occurred_at": fact.occurred_at_us,
-        "customer_id": body.customer_id,
+        "customer_id": customer_id,
         "source": body.source,
-        "event_id": body.event_id,
+        "event_id": event_id,
     }
 
 
-def _entry_id(record: SourceRecord, position: Position, index: int) -> str:
+def position_id(record: SourceRecord, position: Position, index: int) -> str:
+    """The id of the index-th entry that follows from a record, decided at a position."""
     origin = position.origin or position
     return entry_id(origin.generation, record.topic, origin.partition, record.offset, index)
 

@@ -1,22 +1,32 @@
 """Inbound records as the core sees them: decoded, with their position, their identity and exact
-amounts.
+amounts. How a body becomes a fact is `canonical`."""
 
-Owns the canonical form of billing content (decision 002): which fields the body hash covers, in
-which order, defaults left out, so that a field added by a later schema version does not change
-older hashes.
-"""
-
-import binascii
+from collections.abc import Iterable
 from dataclasses import dataclass
 from hashlib import blake2b
 from typing import Final
 
-from schemas.budget import Denomination
-from schemas.errors import RejectCode, RejectError
+from schemas.errors import RejectCode
 from schemas.limits import REASON_CHARS_MAX
-from schemas.money import PICO, parse_amount
-from schemas.structs import Discard, Grant, Replay, Signal, Tokens, Usage, Value
-from schemas.times import parse_time_us
+from schemas.structs import (
+    Ceiling,
+    Discard,
+    Expiry,
+    Extension,
+    Grant,
+    Lease,
+    Limit,
+    Preflight,
+    Release,
+    Replay,
+    Signal,
+    Tick,
+    Tokens,
+    Transfer,
+    Usage,
+    Value,
+)
+from streams.domain.holds import HOLDS, PREFLIGHTS
 
 HASH_BYTES: Final = 16
 """128 bits: among 10**12 claims two ids meet by accident with a chance below 10**-14."""
@@ -80,10 +90,85 @@ class GrantFact:
     amount: int
     effective_at_us: int | None
     expires_at_us: int | None
+    anchor_us: int | None
+    rollover_max: int
 
 
-EventFact = UsageFact | SignalFact | GrantFact
-"""What somebody says about a customer; the other facts are about records."""
+@dataclass(slots=True)
+class LimitFact:
+    """A limit record. `amount` is None where it lifts the limit."""
+
+    record: SourceRecord
+    body: Limit
+    claim_key: bytes
+    body_hash: bytes
+    occurred_at_us: int
+    amount: int | None
+    anchor_us: int | None
+
+
+@dataclass(slots=True)
+class CeilingFact:
+    """A task's ceiling, by administration."""
+
+    record: SourceRecord
+    body: Ceiling
+    claim_key: bytes
+    body_hash: bytes
+    occurred_at_us: int
+    amount: int
+
+
+EventFact = UsageFact | SignalFact | GrantFact | LimitFact | CeilingFact
+"""What somebody says about a customer or a task; the other facts are about records, or the owner's
+own."""
+
+
+@dataclass(slots=True)
+class PreflightFact:
+    """A decision of an owner. `estimate` counts units, tokens or pico-dollars, `task_ceiling` too,
+    None where none is named. The claim is that of the idempotency key."""
+
+    record: SourceRecord
+    body: Preflight
+    claim_key: bytes
+    body_hash: bytes
+    occurred_at_us: int
+    estimate: int
+    task_ceiling: int | None
+
+
+@dataclass(slots=True)
+class HoldFact:
+    """What else an owner appends about a hold: a release, an extension, an expiry. The claim is
+    that of the hold's end."""
+
+    record: SourceRecord
+    body: Release | Extension | Expiry
+    claim_key: bytes
+    occurred_at_us: int
+
+
+@dataclass(slots=True)
+class LeaseFact:
+    """An owner took the partition, or let time pass."""
+
+    record: SourceRecord
+    body: Lease | Tick
+    occurred_at_us: int
+
+
+OwnerFact = PreflightFact | HoldFact | LeaseFact
+"""What the owner of the partition appended under its lease."""
+
+
+@dataclass(slots=True)
+class TransferFact:
+    """What an entry of a customer means for a task. It stands once in its topic: no claim."""
+
+    record: SourceRecord
+    body: Transfer
+    occurred_at_us: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +204,81 @@ class DiscardFact:
     occurred_at_us: int
 
 
-Fact = EventFact | ReplayFact | DiscardFact
+Fact = EventFact | ReplayFact | DiscardFact | OwnerFact | TransferFact
+
+ClaimingFact = EventFact | ReplayFact | DiscardFact
+"""Facts that somebody may repeat: the first accepted one claims the id."""
 
 
 def claim_keys(fact: Fact) -> tuple[bytes, ...]:
     """The keys of all claims that deciding this fact looks at."""
+    if isinstance(fact, UsageFact):
+        named = fact.body.reservation_id
+        return (fact.claim_key,) if named is None else (fact.claim_key, _closed_key(fact, named))
+    if isinstance(fact, LeaseFact | TransferFact):
+        return ()
     if isinstance(fact, ReplayFact) and not isinstance(fact.inner, Rejected):
-        return (fact.claim_key, fact.inner.claim_key)
+        return (fact.claim_key, *claim_keys(fact.inner))
     return (fact.claim_key,)
+
+
+def _closed_key(fact: UsageFact, reservation_id: str) -> bytes:
+    return closed_key("customer", fact.body.customer_id, reservation_id)
+
+
+@dataclass(slots=True)
+class Touched:
+    """What deciding some facts looks at: customers, tasks, claim keys, each once."""
+
+    customers: dict[str, None]
+    tasks: dict[str, None]
+    keys: dict[bytes, None]
+
+
+def touched_by(facts: Iterable[Fact | Rejected]) -> Touched:
+    """What must be loaded before these facts are decided."""
+    customers: dict[str, None] = {}
+    tasks: dict[str, None] = {}
+    keys: dict[bytes, None] = {}
+    for fact in facts:
+        if type(fact) is UsageFact and fact.body.reservation_id is None:
+            customers[fact.body.customer_id] = None
+            keys[fact.claim_key] = None
+        elif not isinstance(fact, Rejected):
+            customer, task = customer_of(fact), task_of(fact)
+            if customer is not None:
+                customers[customer] = None
+            if task is not None:
+                tasks[task] = None
+            keys.update(dict.fromkeys(claim_keys(fact)))
+    return Touched(customers, tasks, keys)
+
+
+_OWNERS: Final = (PreflightFact, HoldFact, LeaseFact)
+
+
+def decided_us(facts: Iterable[Fact | Rejected]) -> int:
+    """The latest moment at which an owner decided one of these facts, 0 for none: domain time does
+    not fall behind it (D5)."""
+    return max((fact.occurred_at_us for fact in facts if isinstance(fact, _OWNERS)), default=0)
+
+
+def customer_of(fact: Fact) -> str | None:
+    """The customer whose account a fact touches, None for a task's or for no account."""
+    if isinstance(fact, PreflightFact | HoldFact):
+        return fact.body.account_id if fact.body.account_kind == "customer" else None
+    if isinstance(fact, LeaseFact | TransferFact | CeilingFact):
+        return None
+    return fact.body.customer_id
+
+
+def task_of(fact: Fact) -> str | None:
+    """The task whose account a fact touches, None for any other."""
+    if isinstance(fact, PreflightFact | HoldFact):
+        return fact.body.account_id if fact.body.account_kind == "task" else None
+    if isinstance(fact, TransferFact):
+        return fact.body.task_ref
+    return fact.body.customer_id if isinstance(fact, CeilingFact) else None
 
 
 def claim_key(topic: str, customer_id: str, source: str, event_id: str) -> bytes:
@@ -139,170 +291,14 @@ def claim_key(topic: str, customer_id: str, source: str, event_id: str) -> bytes
     return blake2b(text.encode(), digest_size=HASH_BYTES).digest()
 
 
-def _hash(content: list[object]) -> bytes:
-    # ascii() of strings and integers is unambiguous and the same on every Python; repr() is not, it
-    # depends on the version of Unicode.
-    return blake2b(ascii(content).encode(), digest_size=HASH_BYTES).digest()
+def closed_key(account_kind: str, account_id: str, reservation_id: str) -> bytes:
+    """The claim key of a hold that has ended."""
+    return claim_key(f"{HOLDS}.{account_kind}", account_id, "", reservation_id)
 
 
-def _time(field: str, text: str | None) -> int | None:
-    if text is None:
-        return None
-    try:
-        return parse_time_us(text)
-    except ValueError as fault:
-        raise RejectError(RejectCode.INVALID_FIELD, f"{field}: {fault}", field) from None
-
-
-def _amount(field: str, text: str) -> int:
-    try:
-        return parse_amount(text)
-    except ValueError as fault:
-        raise RejectError(RejectCode.INVALID_FIELD, f"{field}: {fault}", field) from None
-
-
-def _bytes(field: str, text: str) -> bytes:
-    try:
-        return binascii.a2b_base64(text, strict_mode=True)
-    except (ValueError, binascii.Error):
-        raise RejectError(RejectCode.INVALID_FIELD, f"{field}: not base64", field) from None
-
-
-def usage_fact(record: SourceRecord, body: Usage) -> UsageFact:
-    """The fact that a decoded usage record states. Raises RejectError for an impossible time or
-    amount."""
-    occurred = _time("occurred_at", body.occurred_at)
-    cost = None if body.cost is None else _amount("cost", body.cost)
-    # The text is that of a list of these values as ascii() writes it (see `_hash`).
-    content = f"[{occurred}, {body.units}"
-    if cost is not None:
-        content += f", 'cost', {cost}, {body.currency!a}"
-    tokens = body.tokens
-    if tokens is not None and tokens != NO_TOKENS:
-        content += (
-            f", 'tokens', {tokens.input}, {tokens.cache_read}, {tokens.cache_write}, "
-            f"{tokens.output}, {tokens.reasoning}"
-        )
-        if tokens.input_audio or tokens.output_audio:
-            content += f", 'audio', {tokens.input_audio}, {tokens.output_audio}"
-    if body.provider is not None:
-        content += f", 'provider', {body.provider!a}"
-    if body.model is not None:
-        content += f", 'model', {body.model!a}"
-    if body.agent_id is not None:
-        content += f", 'agent_id', {body.agent_id!a}"
-    if body.task_ref is not None:
-        content += f", 'task_ref', {body.task_ref!a}"
-    if body.trace_id is not None:
-        content += f", 'trace_id', {body.trace_id!a}"
-    if not body.success:
-        content += ", 'failed'"
-    if body.reservation_id is not None:
-        content += f", 'reservation_id', {body.reservation_id!a}"
-    return UsageFact(
-        record,
-        body,
-        claim_key(record.topic, body.customer_id, body.source, body.event_id),
-        blake2b((content + "]").encode(), digest_size=HASH_BYTES).digest(),
-        record.appended_at_us if occurred is None else occurred,
-        cost,
-    )
-
-
-def signal_fact(record: SourceRecord, body: Signal) -> SignalFact:
-    """The fact that a decoded signal record states. Raises RejectError for an impossible time."""
-    occurred = _time("occurred_at", body.occurred_at)
-    content: list[object] = [occurred, body.name, body.quantity]
-    for field in ("agent_id", "trace_id", "scope_id"):
-        text = getattr(body, field)
-        if text is not None:
-            content += (field, text)
-    if body.cost_tracing:
-        content.append("cost_tracing")
-    return SignalFact(
-        record,
-        body,
-        claim_key(record.topic, body.customer_id, body.source, body.event_id),
-        _hash(content),
-        record.appended_at_us if occurred is None else occurred,
-    )
-
-
-def grant_fact(record: SourceRecord, body: Grant) -> GrantFact:
-    """The fact that a decoded grant states. Raises RejectError for impossible times and amounts: a
-    fraction of a unit or token, nothing at all, an end before the beginning."""
-    occurred = _time("occurred_at", body.occurred_at)
-    effective = _time("effective_at", body.effective_at)
-    expires = _time("expires_at", body.expires_at)
-    amount = parse_balance("amount", body.amount, body.denomination)
-    if amount == 0:
-        raise RejectError(
-            RejectCode.INVALID_FIELD, "amount: a grant must grant something", "amount"
-        )
-    if expires is not None and effective is not None and expires <= effective:
-        raise RejectError(
-            RejectCode.INVALID_FIELD, "expires_at: not after effective_at", "expires_at"
-        )
-    content: list[object] = ["grant", occurred, body.denomination.value, amount, body.priority]
-    content += (effective, expires, body.reason)
-    if body.resets is not None:
-        content += ("resets", body.resets.value)
-    return GrantFact(
-        record,
-        body,
-        claim_key(record.topic, body.customer_id, body.source, body.event_id),
-        _hash(content),
-        record.appended_at_us if occurred is None else occurred,
-        amount,
-        effective,
-        expires,
-    )
-
-
-def original_record(body: Replay) -> SourceRecord:
-    """The record that a replay carries, as it lay in the log. Raises RejectError."""
-    key = None if body.record_key is None else _bytes("record_key", body.record_key)
-    value = _bytes("record_value", body.record_value)
-    return SourceRecord(body.topic, body.offset, body.appended_at, key, value)
-
-
-def replay_fact(record: SourceRecord, body: Replay, inner: EventFact | Rejected) -> ReplayFact:
-    """The fact that a decoded replay states about `inner`, its decoded original.
-
-    Raises RejectError where the original names another customer: it would be decided in a partition
-    that knows neither the customer's claims nor the balance.
-    """
-    if not isinstance(inner, Rejected) and inner.body.customer_id != body.customer_id:
-        raise RejectError(
-            RejectCode.INVALID_FIELD,
-            "customer_id: not the customer of the original",
-            "customer_id",
-        )
-    occurred = _time("occurred_at", body.occurred_at)
-    content: list[object] = ["replay", occurred, body.letter_id, body.generation, body.topic]
-    content += (body.partition, body.offset, body.appended_at, body.record_key, body.record_value)
-    return ReplayFact(
-        record,
-        body,
-        claim_key(record.topic, body.customer_id, body.source, body.event_id),
-        _hash(content),
-        record.appended_at_us if occurred is None else occurred,
-        Origin(body.generation, body.partition),
-        inner,
-    )
-
-
-def discard_fact(record: SourceRecord, body: Discard) -> DiscardFact:
-    """The fact that a decoded discard states. Raises RejectError for an impossible time."""
-    occurred = _time("occurred_at", body.occurred_at)
-    content: list[object] = ["discard", occurred, body.letter_id, body.reason]
-    return DiscardFact(
-        record,
-        body,
-        claim_key(record.topic, body.customer_id, body.source, body.event_id),
-        _hash(content),
-        record.appended_at_us if occurred is None else occurred,
-    )
+def preflight_key(account_kind: str, account_id: str, source: str, idempotency_key: str) -> bytes:
+    """The claim key of a decision: its idempotency key in its account."""
+    return claim_key(f"{PREFLIGHTS}.{account_kind}", account_id, source, idempotency_key)
 
 
 def internal(record: SourceRecord, fault: Exception) -> Rejected:
@@ -318,19 +314,3 @@ def internal(record: SourceRecord, fault: Exception) -> Rejected:
         trace = trace.tb_next
     reason = f"our own fault: {type(fault).__name__}{place}; replay it with a release that mends it"
     return Rejected(record, RejectCode.INTERNAL, reason[:REASON_CHARS_MAX])
-
-
-def parse_balance(field: str, text: str, denomination: Denomination) -> int:
-    """An amount in the smallest step of its denomination: whole units, whole tokens, pico-dollars.
-
-    Raises RejectError for a fraction of a unit or token.
-    """
-    pico = _amount(field, text)
-    if denomination is Denomination.USD:
-        return pico
-    whole, fraction = divmod(pico, PICO)
-    if fraction:
-        raise RejectError(
-            RejectCode.INVALID_FIELD, f"{field}: {denomination}s come whole, not {text}", field
-        )
-    return whole

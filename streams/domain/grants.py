@@ -6,18 +6,21 @@ from typing import Final
 
 from schemas.budget import Denomination
 from schemas.structs import Row
-from streams.domain.periods import period_start
+from streams.domain.periods import period_index, period_start
 
 NEVER_US: Final = 2**62
 """Later than every time on the wire: what has no expiry sorts last."""
 
 
 class Renewal(Row):
-    """How a grant resets. `from_us` is where the period begins that its `remaining` belongs to."""
+    """How a grant resets. `from_us` is where the period begins that its `remaining` belongs to;
+    `rollover_max` is what a new period takes over from the one before it at the most."""
 
     interval: str
     amount: int
     from_us: int
+    anchor_us: int | None = None
+    rollover_max: int = 0
 
 
 class OpenGrant(Row):
@@ -53,12 +56,20 @@ def open_at(grant: OpenGrant, now_us: int) -> bool:
 
 
 def left_at(grant: OpenGrant, now_us: int) -> int:
-    """What is left of a grant at a domain time: its whole amount where a period has begun since
-    it was last burnt. Nothing is changed, and no clock is asked."""
+    """What is left of a grant at a domain time: its whole amount, and what rolls over, where a
+    period has begun since it was last burnt. Nothing is changed, and no clock is asked."""
     renewal = grant.renewal
-    if renewal is None or period_start(renewal.interval, now_us) <= renewal.from_us:
+    if renewal is None:
         return grant.remaining
-    return renewal.amount
+    interval, anchor = renewal.interval, renewal.anchor_us
+    passed = period_index(interval, now_us, anchor) - period_index(
+        interval, renewal.from_us, anchor
+    )
+    if passed <= 0:
+        return grant.remaining
+    # Of n periods the last n - 1 went by unused: each left its amount to the next, up to the most.
+    unused = grant.remaining + (passed - 1) * renewal.amount
+    return renewal.amount + min(renewal.rollover_max, unused)
 
 
 def renew(grant: OpenGrant, now_us: int) -> None:
@@ -66,7 +77,8 @@ def renew(grant: OpenGrant, now_us: int) -> None:
     place."""
     if grant.renewal is not None:
         grant.remaining = left_at(grant, now_us)
-        grant.renewal.from_us = period_start(grant.renewal.interval, now_us)
+        renewal = grant.renewal
+        renewal.from_us = period_start(renewal.interval, now_us, renewal.anchor_us)
 
 
 def unexpired(grants: Iterable[OpenGrant], now_us: int) -> list[OpenGrant]:

@@ -24,6 +24,10 @@ class Verdict(Enum):
     """The very record that made the claim: read again after a fault, it changes nothing."""
     DUPLICATE = "duplicate"
     CONFLICT = "conflict"
+    VOID = "void"
+    """A record of an owner whose lease is not the last one before it: it never counted."""
+    CONTROL = "control"
+    """A lease or a tick: it is about the partition, not about an account."""
 
 
 class Claim(Value, frozen=True):

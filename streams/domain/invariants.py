@@ -25,10 +25,12 @@ def check_cycle(result: CycleResult, first_sequence: int, fact_count: int) -> No
             entry.burns or entry.covered_units or entry.covered_tokens or entry.covered_usd != "0"
         ):
             _check_cover(entry)
-    if own.accepted + own.duplicates + own.dead_letters != fact_count:
+    counted = own.accepted + own.duplicates + own.dead_letters + own.leases + own.void
+    if counted != fact_count:
         raise AssertionError(
             f"INV-2: {fact_count} facts, but {own.accepted} accepted + "
-            f"{own.duplicates} duplicates + {own.dead_letters} dead letters"
+            f"{own.duplicates} duplicates + {own.dead_letters} dead letters + "
+            f"{own.leases} leases + {own.void} void"
         )
 
 

@@ -5,8 +5,8 @@ facts.
 
 `decide` is a function of its arguments and changes nothing; `evolve` applies one entry. The worker,
 the audit and the property tests all go through `fold_cycle`, which numbers entries, makes claims
-and puts the cycle's own entry in front (D1). Order inside a cycle: budgets, signals, usage, each by
-offset.
+and puts the cycle's own entry in front (D1). Order inside a cycle: budgets, preflights, transfers,
+signals, usage, each by offset.
 """
 
 from collections.abc import Iterable
@@ -16,15 +16,17 @@ from typing import Final
 from schemas.envelope import SCHEMA_VERSION
 from schemas.errors import RejectCode
 from schemas.structs import (
+    ClosingEntry,
     Consumed,
     CycleEntry,
     GrantEntry,
     LedgerEntry,
+    LimitEntry,
     ResolutionEntry,
     UsageEntry,
 )
-from schemas.topics import BUDGETS, SIGNALS, USAGE
-from streams.domain.budget import Account, add_grant, open_grant, spend
+from schemas.topics import INBOUND
+from streams.domain.budget import Account, add_grant, apply_limit, open_grant, spend
 from streams.domain.context import RULES_VERSION, Context
 from streams.domain.entries import (
     Position,
@@ -35,33 +37,48 @@ from streams.domain.entries import (
     usage_entry,
 )
 from streams.domain.facts import (
+    CeilingFact,
+    ClaimingFact,
     DiscardFact,
     EventFact,
     Fact,
+    HoldFact,
+    LeaseFact,
+    LimitFact,
+    PreflightFact,
     Rejected,
     ReplayFact,
     SignalFact,
+    TransferFact,
     UsageFact,
+    claim_keys,
+    closed_key,
     internal,
 )
 from streams.domain.grants import burn_order
-from streams.domain.identity import Claim, Verdict, judge
+from streams.domain.hold_entries import limit_entry, settled_entries
+from streams.domain.holding import (
+    HoldEntry,
+    decide_ceiling,
+    decide_owner_fact,
+    decide_transfer,
+    evolve_hold,
+    take_lease,
+    touch_account,
+)
+from streams.domain.holds import closed_claim
+from streams.domain.identity import Claim, Verdict
+from streams.domain.judging import FRESH, beyond_claims, judge_fact
 from streams.domain.ledger import cycle_id, segment_key
+from streams.domain.refusal import Refusal
 from streams.domain.state import PartitionState, Progress
 
-FRESH: Final = Verdict.FRESH
+INTERNAL: Final = (PreflightFact, HoldFact, LeaseFact, TransferFact)
+"""What Tollgate itself wrote: no producer's identity, no lateness."""
 
-FOLD_ORDER: Final = (BUDGETS.name, SIGNALS.name, USAGE.name)
-"""The order of the inbound topics inside a cycle: money comes before what spends it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Why a fact is not accepted."""
-
-    code: RejectCode
-    reason: str
-    field: str = ""
+FOLD_ORDER: Final = tuple(topic.name for topic in INBOUND)
+"""The order of the inbound topics inside a cycle: money comes before what spends it, and a hold
+before the usage that settles it (P4)."""
 
 
 Decision = list[LedgerEntry] | Verdict | Refusal
@@ -79,7 +96,11 @@ class CycleResult:
 
 def decide(state: PartitionState, fact: Fact, context: Context, position: Position) -> Decision:
     """What a fact means in this state: the identity first, then the time, then its kind."""
-    judged = _judge(state, fact, context, fact.record.appended_at_us)
+    if type(fact) is not UsageFact and isinstance(fact, INTERNAL):
+        if isinstance(fact, TransferFact):
+            return decide_transfer(state, fact, position)
+        return decide_owner_fact(state, fact, context, position)
+    judged = judge_fact(state, fact, context, fact.record.appended_at_us)
     if judged is not FRESH:
         return judged
     sequence = state.progress.next_sequence
@@ -90,42 +111,30 @@ def decide(state: PartitionState, fact: Fact, context: Context, position: Positi
     return _accept(state, fact, context, position, sequence)
 
 
-def _judge(
-    state: PartitionState, fact: Fact, context: Context, asked_at_us: int
-) -> Verdict | Refusal:
-    """Whether a fact may count: FRESH, or what it is instead, as claims stand `asked_at_us`."""
-    claim = state.claims.get(fact.claim_key)
-    if claim is not None:
-        verdict = judge(claim, fact.body_hash, asked_at_us, fact.record.offset, context.horizon_us)
-        if verdict is Verdict.CONFLICT:
-            return Refusal(
-                RejectCode.CONFLICT,
-                f"event_id {fact.body.event_id!r} was accepted before with other billing content; "
-                "send a correction under an id of its own",
-                "event_id",
-            )
-        if verdict is not Verdict.FRESH:
-            return verdict
-    ahead_us = fact.occurred_at_us - fact.record.appended_at_us
-    if -context.lateness_us <= ahead_us <= context.future_us:
-        return FRESH
-    return untimely(fact, context) or FRESH
-
-
 def _accept(
     state: PartitionState, fact: EventFact, context: Context, position: Position, sequence: int
 ) -> list[LedgerEntry] | Refusal:
     """The entries of a fact that may count, numbered from `sequence` on."""
+    if isinstance(fact, CeilingFact):
+        return decide_ceiling(state, fact, position, sequence)
     account = state.accounts.get(fact.body.customer_id)
     if account is not None and isinstance(fact, UsageFact):
-        return [usage_entry(fact, account.grants, context, position, sequence)]
+        return _accept_usage(state, fact, account, context, position, sequence)
     plan = first_sight_grants(fact, context, position, sequence) if account is None else []
     sequence += len(plan)
     if isinstance(fact, UsageFact):
         grants = sorted(map(open_grant, plan), key=burn_order)
-        return [*plan, usage_entry(fact, grants, context, position, sequence)]
+        return [*plan, usage_entry(fact, grants, context, position, sequence)[0]]
     if isinstance(fact, SignalFact):
         return [*plan, signal_entry(fact, position, sequence)]
+    if isinstance(fact, LimitFact):
+        if account is not None and len(account.limits) >= context.limits_max:
+            return Refusal(
+                RejectCode.TOO_MANY_LIMITS,
+                f"the customer has {len(account.limits)} limits, the most that the rules allow",
+                "customer_id",
+            )
+        return [*plan, limit_entry(fact, position, sequence)]
     granted = 0 if account is None else account.granted
     if granted >= context.grants_max:
         return Refusal(
@@ -134,6 +143,31 @@ def _accept(
             "customer_id",
         )
     return [*plan, grant_entry(fact, position, sequence)]
+
+
+def _accept_usage(
+    state: PartitionState,
+    fact: UsageFact,
+    account: Account,
+    context: Context,
+    position: Position,
+    sequence: int,
+) -> list[LedgerEntry]:
+    named = fact.body.reservation_id
+    if named is None and not fact.body.settles_oldest:
+        return [usage_entry(fact, account.grants, context, position, sequence)[0]]
+    closed = named is not None and claim_keys(fact)[1] in state.claims
+    entry, settlement = usage_entry(
+        fact,
+        account.grants,
+        context,
+        position,
+        sequence,
+        account.holds,
+        named_closed=closed,
+    )
+    assert settlement is not None, "an event that means holds settles something or says why not"
+    return [entry, *settled_entries(fact, settlement, position, sequence + 1)]
 
 
 def _decide_replay(
@@ -147,7 +181,7 @@ def _decide_replay(
     inner = fact.inner
     if isinstance(inner, Rejected):
         return Refusal(inner.code, inner.reason, inner.field)
-    judged = _judge(state, inner, context, position.decided_at_us)
+    judged = judge_fact(state, inner, context, position.decided_at_us)
     if isinstance(judged, Refusal):
         return judged
     if judged is not Verdict.FRESH:
@@ -167,20 +201,23 @@ def evolve(state: PartitionState, entry: LedgerEntry) -> None:
         _evolve_cycle(state.progress, entry)
         return
     state.progress.next_sequence = entry.sequence + 1
-    if isinstance(entry, ResolutionEntry):
-        return
-    customer = entry.customer_id
-    account = state.accounts.get(customer)
-    if account is None:
-        account = state.accounts[customer] = Account(customer)
-    state.touched.add(customer)
-    account.last_sequence = entry.sequence
     if isinstance(entry, UsageEntry):
+        account = touch_account(state, entry.customer_id)
         spend(account, entry)
-    elif isinstance(entry, GrantEntry):
-        add_grant(account, entry)
+    elif isinstance(entry, ResolutionEntry):
+        return
+    elif isinstance(entry, HoldEntry):
+        evolve_hold(state, entry)
+        return
     else:
-        account.signals += 1
+        account = touch_account(state, entry.customer_id)
+        if isinstance(entry, GrantEntry):
+            add_grant(account, entry)
+        elif isinstance(entry, LimitEntry):
+            apply_limit(account, entry)
+        else:
+            account.signals += 1
+    account.last_sequence = entry.sequence
 
 
 def _evolve_cycle(progress: Progress, entry: CycleEntry) -> None:
@@ -193,6 +230,8 @@ def _evolve_cycle(progress: Progress, entry: CycleEntry) -> None:
     progress.next_dead_letter = entry.dead_letter_sequence
     if entry.accepted:
         progress.claims_segment = segment_key(entry.generation, entry.cycle)
+    if entry.lease is not None:
+        progress.lease, progress.nonce = entry.lease, entry.nonce
     for piece in entry.consumed:
         progress.consumed[piece.topic] = piece.to_offset
 
@@ -203,6 +242,16 @@ def begin_generation(progress: Progress, generation: int) -> None:
     progress.generation = generation
     progress.cycle = progress.next_sequence = progress.next_dead_letter = 0
     progress.consumed = {}
+    progress.lease, progress.nonce = -1, ""
+
+
+@dataclass(slots=True)
+class _Counts:
+    accepted: int = 0
+    duplicates: int = 0
+    conflicts: int = 0
+    leases: int = 0
+    void: int = 0
 
 
 def fold_cycle(
@@ -252,27 +301,49 @@ def fold_cycle(
         elif isinstance(decision, Refusal):
             counts.conflicts += decision.code is RejectCode.CONFLICT
             rejected.append(Rejected(fact.record, decision.code, decision.reason, decision.field))
+        elif decision is Verdict.VOID:
+            counts.void += 1
+        elif decision is Verdict.CONTROL:
+            assert isinstance(fact, LeaseFact), "only leases and ticks are about a partition"
+            counts.leases += 1
+            take_lease(state, fact)
         else:
             counts.duplicates += 1
-    own = CycleEntry(
+    own = _own_entry(progress, position, first_sequence, consumed, context, counts, len(rejected))
+    evolve(state, own)
+    return CycleResult([own, *entries], rejected)
+
+
+def _own_entry(
+    progress: Progress,
+    position: Position,
+    sequence: int,
+    consumed: list[Consumed],
+    context: Context,
+    counts: _Counts,
+    dead_letters: int,
+) -> CycleEntry:
+    return CycleEntry(
         schema_version=SCHEMA_VERSION,
-        entry_id=cycle_id(context.generation, partition, position.cycle),
+        entry_id=cycle_id(context.generation, position.partition, position.cycle),
         generation=context.generation,
-        partition=partition,
-        sequence=first_sequence,
+        partition=position.partition,
+        sequence=sequence,
         cycle=position.cycle,
-        decided_at=domain_time_us,
+        decided_at=position.decided_at_us,
         catalog_offset=context.catalog_offset,
         rules_version=RULES_VERSION,
         consumed=consumed,
         accepted=counts.accepted,
         duplicates=counts.duplicates,
         conflicts=counts.conflicts,
-        dead_letters=len(rejected),
-        dead_letter_sequence=progress.next_dead_letter + len(rejected),
+        dead_letters=dead_letters,
+        dead_letter_sequence=progress.next_dead_letter + dead_letters,
+        leases=counts.leases,
+        void=counts.void,
+        lease=progress.lease if counts.leases else None,
+        nonce=progress.nonce if counts.leases else "",
     )
-    evolve(state, own)
-    return CycleResult([own, *entries], rejected)
 
 
 def _check_order(progress: Progress, context: Context, domain_time_us: int) -> None:
@@ -282,21 +353,30 @@ def _check_order(progress: Progress, context: Context, domain_time_us: int) -> N
         raise AssertionError("a partition's state belongs to a later generation than the catalog")
 
 
-@dataclass(slots=True)
-class _Counts:
-    accepted: int = 0
-    duplicates: int = 0
-    conflicts: int = 0
-
-
 def _claim(state: PartitionState, fact: Fact, decision: list[LedgerEntry]) -> None:
-    """Claims the ids of an accepted fact."""
+    """Claims the ids of an accepted fact, and those of the holds that it ends."""
+    if len(decision) > 1 or type(fact) is not UsageFact:
+        _claim_closed(state, decision)
+        if isinstance(fact, HoldFact | TransferFact):
+            return
+        assert not isinstance(fact, LeaseFact), "a lease has no entry"
     for one in _claimants(fact, decision) if isinstance(fact, ReplayFact) else (fact,):
         claim = Claim(one.body_hash, one.record.appended_at_us, one.record.offset)
         state.claims[one.claim_key] = state.new_claims[one.claim_key] = claim
 
 
-def _claimants(fact: ReplayFact, decision: list[LedgerEntry]) -> list[Fact]:
+def _claim_closed(state: PartitionState, decision: list[LedgerEntry]) -> None:
+    for entry in decision:
+        if isinstance(entry, ClosingEntry):
+            kind = entry.account_kind
+            account = entry.task_ref if kind == "task" else entry.customer_id
+            key = closed_key(kind, account, entry.reservation_id)
+            state.claims[key] = state.new_claims[key] = closed_claim(
+                entry.closed_as, entry.decided_at, entry.source_offset
+            )
+
+
+def _claimants(fact: ReplayFact, decision: list[LedgerEntry]) -> list[ClaimingFact]:
     """The facts whose ids are claimed by a replay: it claims for its original too, unless that had
     been accepted before."""
     first = decision[0]
@@ -307,35 +387,3 @@ def _claimants(fact: ReplayFact, decision: list[LedgerEntry]) -> list[Fact]:
     ):
         return [fact, fact.inner]
     return [fact]
-
-
-def beyond_claims(inner: EventFact, context: Context, decided_at_us: int) -> Refusal | None:
-    """Why an event is too old to be replayed at a domain time, None where it is not: an accepted
-    record of it may stand before the horizon, where claims end, only if the event does."""
-    if inner.occurred_at_us >= decided_at_us - context.horizon_us + context.future_us:
-        return None
-    return Refusal(
-        RejectCode.TOO_OLD,
-        "the event lies before the claims' horizon: whether another record of it was accepted can "
-        "no longer be told; send it anew as an event of today, or discard it",
-        "occurred_at",
-    )
-
-
-def untimely(fact: Fact, context: Context) -> Refusal | None:
-    """Why a fact lies too far from its append time, None where it does not."""
-    appended = fact.record.appended_at_us
-    if fact.occurred_at_us < appended - context.lateness_us:
-        return Refusal(
-            RejectCode.TOO_OLD,
-            "occurred_at lies before the lateness limit of the rules; a repeat of so old an event "
-            "could no longer be told from a new one",
-            "occurred_at",
-        )
-    if fact.occurred_at_us > appended + context.future_us:
-        return Refusal(
-            RejectCode.IN_FUTURE,
-            "occurred_at lies after the append by more than the future limit: check the clock",
-            "occurred_at",
-        )
-    return None

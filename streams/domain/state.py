@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from schemas.structs import Row, column
 from streams.domain.budget import Account
 from streams.domain.identity import Claim
+from streams.domain.tasks import Task
 
 
 class Progress(Row):
@@ -22,15 +23,19 @@ class Progress(Row):
     generation: int = 1
     consumed: dict[str, int] = column(default_factory=dict)
     claims_segment: str = ""
+    lease: int = -1
+    """Offset of the last lease on `preflights`, -1 before the first (P10)."""
+    nonce: str = ""
 
 
 @dataclass(slots=True)
 class PartitionState:
     """The working state of a cycle: what it loaded, changed in place while it is folded.
 
-    A customer that is not in `accounts` and a key that is not in `claims` are new: whoever builds
-    the state has loaded everything that the cycle's facts name. `new_claims` and `touched` are what
-    must be stored when the cycle has committed.
+    A customer that is not in `accounts`, a task that is not in `tasks` and a key that is not in
+    `claims` are new: whoever builds the state has loaded everything that the cycle's facts name.
+    `new_claims`, `touched` and `touched_tasks` are what must be stored when the cycle has
+    committed.
     """
 
     progress: Progress
@@ -38,3 +43,5 @@ class PartitionState:
     claims: dict[bytes, Claim] = field(default_factory=dict)
     new_claims: dict[bytes, Claim] = field(default_factory=dict)
     touched: set[str] = field(default_factory=set)
+    tasks: dict[str, Task] = field(default_factory=dict)
+    touched_tasks: set[str] = field(default_factory=set)

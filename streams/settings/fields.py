@@ -52,11 +52,28 @@ def _http_url(value: str) -> str:
     return value.rstrip("/")
 
 
+def _listen(value: str) -> str:
+    host, colon, port = value.rpartition(":")
+    if not colon or not host or not port.isdecimal() or int(port) > limits.PORT_MAX:
+        raise ValueError("give host:port, such as 127.0.0.1:8480; port 0 picks a free one")
+    if ":" in host and not (host.startswith("[") and host.endswith("]")):
+        raise ValueError("write an IPv6 address in brackets, such as [::1]:8480")
+    return value
+
+
+def _page_url(value: str) -> str:
+    if urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname:
+        raise ValueError("give an address such as https://example.org/plans")
+    return value
+
+
 def _lowered(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
 Port = Annotated[int, Field(ge=0, le=limits.PORT_MAX)]
+Listen = Annotated[str, AfterValidator(_listen)]
+GivenFile = Annotated[Path, BeforeValidator(_not_empty), AfterValidator(expanded)]
 Directory = Annotated[Path, BeforeValidator(_not_empty), AfterValidator(expanded)]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lowered)]
 
@@ -197,6 +214,52 @@ class Settings(BaseModel):
         ge=0,
         le=limits.SINK_LINGER_MS_MAX,
         description="How long the sink waits for a fuller batch, in milliseconds.",
+    )
+
+    gateway_listen: Listen | None = Field(
+        default=None,
+        description="Where the gateway listens, host:port. Not given: `tollgate gateway` on "
+        "127.0.0.1:8480, and a worker runs none inside.",
+    )
+    gateway_tls_certificate: GivenFile | None = Field(
+        default=None,
+        description="PEM file of the gateway's certificate with its chain. Not given: plain HTTP.",
+    )
+    gateway_tls_key: GivenFile | None = Field(
+        default=None, description="PEM file of the private key that belongs to the certificate."
+    )
+    gateway_connections_max: int = Field(
+        default=2_000,
+        ge=limits.GATEWAY_CONNECTIONS_MIN,
+        le=limits.GATEWAY_CONNECTIONS_MAX,
+        description="Connections and requests at once; what comes beyond them is answered 503.",
+    )
+    gateway_decision_ms: int = Field(
+        default=3_000,
+        ge=limits.GATEWAY_DEADLINE_MS_MIN,
+        le=limits.GATEWAY_DEADLINE_MS_MAX,
+        description="Within which a preflight, release or lookup is answered, in milliseconds.",
+    )
+    gateway_record_ms: int = Field(
+        default=3_000,
+        ge=limits.GATEWAY_DEADLINE_MS_MIN,
+        le=limits.GATEWAY_DEADLINE_MS_MAX,
+        description="How long a record waits for its committed entry, in milliseconds; then it is "
+        "accepted and not yet decided.",
+    )
+    gateway_upgrade_url: Annotated[str, AfterValidator(_page_url)] | None = Field(
+        default=None,
+        description="Page that AgentBill's clients show where the seller's plan refuses.",
+    )
+    hop_listen: Listen = Field(
+        default="127.0.0.1:0",
+        description="Where a worker takes what gateways of other processes ask, host:port.",
+    )
+    hop_secret: SecretStr | None = Field(
+        default=None,
+        max_length=limits.PASSWORD_CHARS_MAX,
+        description="Shared by all gateways and workers. Needed where they are on several "
+        "machines.",
     )
 
     log_level: LogLevel = Field(default="info", description="Least severe message that is logged.")

@@ -11,7 +11,14 @@ import pytest
 from aiokafka.consumer import AIOKafkaConsumer
 from aiokafka.consumer.fetcher import Fetcher, FetchResult, PartitionRecords
 from aiokafka.consumer.subscription_state import TopicPartitionState
-from aiokafka.producer.message_accumulator import BatchBuilder, DefaultRecordBatchBuilder
+from aiokafka.producer import AIOKafkaProducer
+from aiokafka.producer.message_accumulator import (
+    BatchBuilder,
+    DefaultRecordBatchBuilder,
+    MessageAccumulator,
+)
+from aiokafka.producer.sender import Sender, SendProduceReqHandler
+from aiokafka.producer.transaction_manager import TransactionManager
 from aiokafka.record.memory_records import MemoryRecords
 from faust.stores.rocksdb import Store as RocksDBStore
 from faust.tables.base import Collection
@@ -99,3 +106,27 @@ def test_a_batch_that_is_sent_is_where_it_is_filled() -> None:
 def test_batches_are_packed_and_unpacked_in_c(used: type) -> None:
     # In Python the same takes a hundred times as long; nobody would see why.
     assert used.__module__.startswith("aiokafka.record._crecords")
+
+
+async def test_a_producer_takes_an_identity_that_it_is_given_before_its_start() -> None:
+    # The lease's producer appends under the epoch of a transactional id that it does not use.
+    producer = AIOKafkaProducer(enable_idempotence=True)
+    try:
+        identity = producer._txn_manager
+        assert isinstance(identity, TransactionManager)
+        assert not identity.has_pid()
+        identity.set_pid_and_epoch(7, 3)
+        assert (identity.has_pid(), identity.producer_id, identity.producer_epoch) == (True, 7, 3)
+        assert identity.transactional_id is None
+    finally:
+        await producer.stop()
+    assert "self._txn_manager.has_pid()" in inspect.getsource(Sender._maybe_wait_for_pid)
+    source = inspect.getsource(MessageAccumulator._pop_batch)
+    assert "producer_epoch=self._txn_manager.producer_epoch" in source
+
+
+def test_a_sequence_that_the_broker_knows_comes_back_as_a_success() -> None:
+    # That is why an append without an offset counts as unknown.
+    source = inspect.getsource(SendProduceReqHandler.handle_response)
+    assert "elif error is DuplicateSequenceNumber:" in source
+    assert source.count("batch.done(offset, timestamp, log_start_offset)") == 2

@@ -31,7 +31,7 @@ FOREIGN: Final = re.compile(
 )
 """Paths of one machine and hosts of package indexes: whoever builds chooses their own."""
 
-OUTSIDE_PYDANTIC: Final = ("schemas.codec", "schemas.structs")
+OUTSIDE_PYDANTIC: Final = ("schemas.codec", "schemas.rpc", "schemas.structs")
 """Modules of schemas for the hot path, which a producer does not need."""
 
 

@@ -11,7 +11,7 @@ from schemas.topics import (
     TOPICS,
 )
 from streams.app.installation import default_rules
-from streams.domain.decoding import _DECODERS
+from streams.domain.decoding import _DECODERS, _INTERNAL
 from streams.domain.pipeline import FOLD_ORDER
 
 
@@ -22,7 +22,7 @@ def test_names_are_unique_and_every_topic_says_what_it_is_for() -> None:
 
 def test_a_cycle_folds_exactly_what_a_worker_reads() -> None:
     assert tuple(topic.name for topic in INBOUND) == FOLD_ORDER
-    assert set(FOLD_ORDER) == set(_DECODERS)
+    assert set(FOLD_ORDER) == set(_DECODERS) | set(_INTERNAL)
 
 
 def test_append_time_is_a_fact_of_every_topic() -> None:

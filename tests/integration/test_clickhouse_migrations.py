@@ -24,6 +24,12 @@ ENTRY_MODELS: Final = (
     entry.UsageEntry,
     entry.SignalEntry,
     entry.GrantEntry,
+    entry.LimitEntry,
+    entry.CeilingEntry,
+    entry.DecisionEntry,
+    entry.ExtensionEntry,
+    entry.ClosingEntry,
+    entry.SettlementEntry,
     entry.ResolutionEntry,
 )
 TABLES: Final[dict[str, tuple[type[BaseModel], ...]]] = {

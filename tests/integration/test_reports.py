@@ -81,7 +81,7 @@ def assert_same_budget(clickhouse: ClickHouse, account: Account, now_us: int) ->
     assert report is not None
     assert report.now_us == now_us
     for balance in report.balances():
-        assert balance.available == available(account, balance.denomination, now_us)  # type: ignore[arg-type]
+        assert balance.available == available(account, balance.denomination, now_us)
         parts = balance.burnt + balance.expired + balance.later + balance.available
         assert parts == balance.granted
     used, charged = report.used, dict(report.used.charged_pico)

@@ -24,7 +24,7 @@ from streams.domain.state import PartitionState, Progress
 from tests.builders import DAY_US, HOUR_US, NOON_US, book, consumed_by, context, fact_of, span
 from tests.property.seed import SEED
 
-BUDGETS, SIGNALS, USAGE = FOLD_ORDER
+BUDGETS, SIGNALS, USAGE = "budgets", "signals", "usage"
 
 HORIZON_DAYS: Final = 3
 LATENESS_DAYS: Final = 2
@@ -212,8 +212,8 @@ def cycles_of(log: list[SourceRecord], cut: Cut) -> list[list[SourceRecord]]:
     for take in [*cut, {topic: len(log) for topic in FOLD_ORDER}]:
         batch = []
         for topic in FOLD_ORDER:
-            batch += left[topic][: take[topic]]
-            left[topic] = left[topic][take[topic] :]
+            batch += left[topic][: take.get(topic, 0)]
+            left[topic] = left[topic][take.get(topic, 0) :]
         found.append(batch)
     return found
 

@@ -16,7 +16,8 @@ from schemas.structs import CycleEntry, GrantEntry, SignalEntry, UsageEntry
 from streams.domain.budget import Account
 from streams.domain.entries import Position
 from streams.domain.identity import Claim
-from streams.domain.pipeline import Refusal, decide, evolve, fold_cycle
+from streams.domain.pipeline import decide, evolve, fold_cycle
+from streams.domain.refusal import Refusal
 from streams.domain.replay import accounts_digest, fold_entries
 from streams.domain.state import PartitionState, Progress
 from tests.builders import DAY_US, HOUR_US, NOON_US, consumed_by, context, fact_of, of_kind

@@ -8,12 +8,18 @@ from typing import Any
 
 import pytest
 
-from schemas.topics import BUDGETS, SIGNALS, USAGE
+from schemas.topics import BUDGETS, PREFLIGHTS, SIGNALS, TRANSFERS, USAGE
 from streams.agents import ownership
 from streams.agents.cycle import TopicSlice
 from streams.agents.ownership import CycleBounds, Ownership
 
-START = {USAGE.name: 10, SIGNALS.name: 0, BUDGETS.name: 5}
+START = {
+    USAGE.name: 10,
+    SIGNALS.name: 0,
+    BUDGETS.name: 5,
+    PREFLIGHTS.name: 0,
+    TRANSFERS.name: 0,
+}
 Taken = tuple[str, int, int, list[int]]
 
 
@@ -85,6 +91,8 @@ def test_the_first_cycle_names_every_topic_and_the_next_only_what_moved() -> Non
         await owned.deliver(USAGE, 10, 11)
         assert await owned.turn() == [
             (BUDGETS.name, 5, 5, []),
+            (PREFLIGHTS.name, 0, 0, []),
+            (TRANSFERS.name, 0, 0, []),
             (SIGNALS.name, 0, 0, []),
             (USAGE.name, 10, 12, [10, 11]),
         ]
@@ -113,7 +121,7 @@ def test_a_cycle_is_bounded_by_records_across_runs_and_topics() -> None:
         await owned.deliver(USAGE, 10, 11, 12, 13, 14)
         await owned.deliver(USAGE, 15)
         await owned.deliver(BUDGETS, 5, 6)
-        assert [taken[3] for taken in await owned.turn()] == [[5, 6], [], [10]]
+        assert [taken[3] for taken in await owned.turn()] == [[5, 6], [], [], [], [10]]
         assert await owned.turn() == [(USAGE.name, 11, 14, [11, 12, 13])]
         assert await owned.turn() == [(USAGE.name, 14, 16, [14, 15])]
         assert await owned.turn() == []
@@ -125,7 +133,7 @@ def test_a_cycle_ends_with_the_record_that_reaches_its_bytes() -> None:
     async def story() -> None:
         owned = Owned(bytes_max=10)
         await owned.deliver(USAGE, 10, 11, 12, 13, 14, 15, size=4)
-        assert [taken[3] for taken in await owned.turn()] == [[], [], [10, 11, 12]]
+        assert [taken[3] for taken in await owned.turn()] == [[], [], [], [], [10, 11, 12]]
         assert [taken[3] for taken in await owned.turn()] == [[13, 14, 15]]
 
     run(story)
@@ -136,7 +144,7 @@ def test_a_cycle_whose_bytes_are_reached_exactly_takes_nothing_more() -> None:
         owned = Owned(bytes_max=8)
         await owned.deliver(USAGE, 10, 11, 12, size=4)
         await owned.deliver(USAGE, 13, size=4)
-        assert [taken[3] for taken in await owned.turn()] == [[], [], [10, 11]]
+        assert [taken[3] for taken in await owned.turn()] == [[], [], [], [], [10, 11]]
         assert [taken[3] for taken in await owned.turn()] == [[12, 13]]
 
     run(story)
@@ -146,7 +154,7 @@ def test_a_record_beyond_the_bytes_of_a_cycle_is_taken_alone() -> None:
     async def story() -> None:
         owned = Owned(bytes_max=10)
         await owned.deliver(USAGE, 10, 11, size=500)
-        assert [taken[3] for taken in await owned.turn()] == [[], [], [10]]
+        assert [taken[3] for taken in await owned.turn()] == [[], [], [], [], [10]]
         assert [taken[3] for taken in await owned.turn()] == [[11]]
 
     run(story)

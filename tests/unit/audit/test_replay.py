@@ -128,9 +128,9 @@ def test_a_ledger_whose_beginning_is_gone_cannot_be_told(books: WrittenBooks) ->
 
 def test_other_rules_are_refused(books: WrittenBooks) -> None:
     for _ in range(3):
-        books.alter(LEDGER.name, b'"rules_version":1', b'"rules_version":2')
+        books.alter(LEDGER.name, b'"rules_version":2', b'"rules_version":3')
     report = books.audit()
-    assert "version 2 of the rules, this release has version 1" in report.cannot_tell
+    assert "version 3 of the rules, this release has version 2" in report.cannot_tell
     assert exit_code([report]) == CANNOT_TELL
 
 

@@ -6,7 +6,14 @@ from typing import Any
 
 from schemas import codec
 from schemas.structs import Consumed
-from schemas.topics import ACCOUNTS_CHANGELOG, CLAIMS_CHANGELOG, DEAD_LETTERS, INBOUND, LEDGER
+from schemas.topics import (
+    ACCOUNTS_CHANGELOG,
+    CLAIMS_CHANGELOG,
+    DEAD_LETTERS,
+    INBOUND,
+    LEDGER,
+    TRANSFERS,
+)
 from streams.adapters.memory_books import DictImage, ListBook
 from streams.audit.replay import PartitionBooks, Scope, audit_partition
 from streams.audit.report import PartitionReport
@@ -80,6 +87,8 @@ class WrittenBooks:
         latest = max([state.progress.domain_time_us, *(f.record.appended_at_us for f in facts)])
         result = fold_cycle(state, PARTITION, consumed, facts, self.context, latest)
         for topic, rows in cycle_appends(state, result).items():
+            if topic == TRANSFERS.name:
+                continue  # they go to the partitions of their tasks: other books
             for key, value in rows:
                 self.put(topic, key, value)
             self.offsets[topic] = self.offsets.get(topic, 0) + 1  # the marker of the commit

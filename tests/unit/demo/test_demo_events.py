@@ -84,7 +84,13 @@ def test_each_kind_of_malformed_record_is_there_with_its_code() -> None:
     assert codes == {
         code: 10 * count for code, count in Counter(kind.code for kind in KINDS).items()
     }
-    assert codes.keys() == set(RejectCode) - {"conflict", "too_many_grants", "internal"}
+    assert codes.keys() == set(RejectCode) - {
+        "conflict",
+        "too_many_grants",
+        "too_many_limits",
+        "unit_mismatch",
+        "internal",
+    }
 
 
 def test_a_small_run_has_every_kind_too() -> None:

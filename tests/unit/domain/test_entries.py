@@ -65,4 +65,9 @@ def test_no_two_fields_of_a_usage_entry_change_places() -> None:
         "covered_tokens": 100,
         "covered_usd": "0",
         "flags": [],
+        "reservation_id": "",
+        "settlement": "",
+        "holds": [],
+        "missing_tokens": 0,
+        "usage_missing": False,
     }

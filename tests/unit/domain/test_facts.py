@@ -7,7 +7,8 @@ import pytest
 
 from schemas.budget import Denomination
 from schemas.errors import RejectCode, RejectError
-from streams.domain.facts import GrantFact, SourceRecord, UsageFact, parse_balance
+from streams.domain.canonical import parse_balance
+from streams.domain.facts import GrantFact, SourceRecord, UsageFact
 from tests.builders import (
     NOON,
     NOON_US,

@@ -9,7 +9,7 @@ from schemas import codec
 from schemas.errors import RejectCode, RejectError
 from schemas.structs import CycleEntry, GrantEntry, ResolutionEntry, UsageEntry
 from schemas.times import format_time
-from streams.domain import decoding, entries, facts, pipeline
+from streams.domain import canonical, decoding, entries, pipeline
 from streams.domain.facts import Rejected, ReplayFact, SourceRecord, claim_keys
 from streams.domain.invariants import check_cycle
 from streams.domain.pipeline import CycleResult, evolve
@@ -279,7 +279,7 @@ def test_a_fault_of_our_own_while_deciding_refuses_that_record_alone(
 ) -> None:
     rated = entries.usage_entry
 
-    def stumbles(found: Any, *rest: Any) -> UsageEntry:
+    def stumbles(found: Any, *rest: Any) -> Any:
         if found.body.event_id == "poison":
             raise ZeroDivisionError("customer acme owes 7 secret dollars")
         return rated(found, *rest)
@@ -323,7 +323,7 @@ def test_a_fault_of_our_own_while_decoding_refuses_that_record_alone(
             raise KeyError("secret")
         return codec.decode_usage(value)
 
-    monkeypatch.setitem(decoding._DECODERS, "usage", (stumbles, facts.usage_fact))
+    monkeypatch.setitem(decoding._DECODERS, "usage", (stumbles, canonical.usage_fact))
     poison = SourceRecord("usage", 1, NOON_US, b"acme", b"poison")
     found = decoding.decode_records([record(usage()), poison, record(usage(), 2)], 0, 1)
     assert [getattr(one, "code", None) for one in found] == [None, RejectCode.INTERNAL, None]
@@ -336,7 +336,7 @@ def test_running_out_of_memory_is_no_fault_of_a_record(monkeypatch: pytest.Monke
     def exhausted(*_given: Any) -> Any:
         raise MemoryError
 
-    monkeypatch.setitem(decoding._DECODERS, "usage", (exhausted, facts.usage_fact))
+    monkeypatch.setitem(decoding._DECODERS, "usage", (exhausted, canonical.usage_fact))
     monkeypatch.setattr(pipeline, "usage_entry", exhausted)
     found = fact(usage())
     with pytest.raises(MemoryError):

@@ -80,9 +80,9 @@ def test_nothing_rolls_over_however_many_periods_pass() -> None:
     start = parse_time_us("2026-01-05T00:00:00Z")
     into = granted(start, resets="week")
     assert spend(into, 30, start, 1) == 30
-    assert available(into.accounts["acme"], "unit", start) == 70  # type: ignore[arg-type]
+    assert available(into.accounts["acme"], "unit", start) == 70
     later = start + 7 * 7 * DAY_US
-    assert available(into.accounts["acme"], "unit", later) == 100  # type: ignore[arg-type]
+    assert available(into.accounts["acme"], "unit", later) == 100
     assert spend(into, 250, later, 2) == 100
     assert spend(into, 1, later + 7 * DAY_US - 1, 3) == 0
 
@@ -92,7 +92,7 @@ def test_asking_for_a_balance_changes_nothing() -> None:
     into = granted(start, resets="day")
     spend(into, 40, start, 1)
     before = accounts_digest(into)
-    assert available(into.accounts["acme"], "unit", start + DAY_US) == 100  # type: ignore[arg-type]
+    assert available(into.accounts["acme"], "unit", start + DAY_US) == 100
     assert accounts_digest(into) == before
 
 

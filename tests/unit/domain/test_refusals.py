@@ -8,7 +8,8 @@ from schemas import codec
 from schemas.errors import RejectCode
 from streams.domain.facts import Fact
 from streams.domain.identity import Verdict
-from streams.domain.pipeline import Refusal, decide
+from streams.domain.pipeline import decide
+from streams.domain.refusal import Refusal
 from streams.domain.state import PartitionState
 from tests.builders import (
     DAY_US,

@@ -231,7 +231,7 @@ def test_signals_and_grants_are_refused_by_the_same_codes() -> None:
 
 
 def test_a_grant_of_another_kind_is_refused() -> None:
-    value = builders.json_of("acme", "g1", {"kind": "limit", "denomination": "unit", "amount": "1"})
+    value = builders.json_of("acme", "g1", {"kind": "loan", "denomination": "unit", "amount": "1"})
     assert refusal(value, codec.decode_budget).field == "kind"
 
 

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ValidationError
 from schemas import budget, codec, signal, usage
 from schemas.errors import RejectCode, RejectError
 from schemas.topics import BUDGETS, SIGNALS, USAGE
-from streams.domain import facts
+from streams.domain import canonical
 from streams.domain.facts import Rejected, SourceRecord
 from tests.builders import NOON_US
 from tests.property.seed import SEED, announce
@@ -27,7 +27,15 @@ from tests.property.seed import SEED, announce
 MUTANTS = 21_000
 """Per family: 105,000 in all, about five seconds."""
 
-BEYOND_THE_SCHEMA = ("must grant something", "come whole", "not after effective_at", "not base64")
+BEYOND_THE_SCHEMA = (
+    "must grant something",
+    "come whole",
+    "not after effective_at",
+    "not base64",
+    "nothing resets",
+    "never resets",
+    "begin at midnight",
+)
 
 
 @dataclass(frozen=True)
@@ -46,7 +54,7 @@ FAMILIES = {
         usage.Usage,
         USAGE.name,
         codec.decode_usage,
-        facts.usage_fact,
+        canonical.usage_fact,
         [
             _IDENTITY,
             _IDENTITY
@@ -71,7 +79,7 @@ FAMILIES = {
         signal.Signal,
         SIGNALS.name,
         codec.decode_signal,
-        facts.signal_fact,
+        canonical.signal_fact,
         [
             _IDENTITY | {"name": "ticket_closed"},
             _IDENTITY
@@ -91,7 +99,7 @@ FAMILIES = {
         budget.Grant,
         BUDGETS.name,
         codec.decode_budget,
-        facts.grant_fact,
+        canonical.grant_fact,
         [
             _IDENTITY | {"denomination": "usd", "amount": "12.5"},
             _IDENTITY
@@ -111,8 +119,8 @@ FAMILIES = {
 
 def state_replay(source: SourceRecord, body: Any) -> Any:
     """The fact of a replay, whatever its original is worth."""
-    found = facts.replay_fact(source, body, Rejected(source, RejectCode.MALFORMED, "not asked"))
-    facts.original_record(body)
+    found = canonical.replay_fact(source, body, Rejected(source, RejectCode.MALFORMED, "not asked"))
+    canonical.original_record(body)
     return found
 
 
@@ -140,7 +148,7 @@ FAMILIES["discard"] = Family(
     budget.Discard,
     BUDGETS.name,
     codec.BUDGET_DECODERS["discard"],
-    facts.discard_fact,
+    canonical.discard_fact,
     [_IDENTITY | {"kind": "discard", "letter_id": "1-usage-0-7-0", "reason": "a test"}],
 )
 

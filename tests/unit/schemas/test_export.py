@@ -6,7 +6,18 @@ from typing import Any
 
 import pytest
 
-from schemas import attribution, budget, catalog, deadletter, entry, preflight, signal, usage
+from schemas import (
+    attribution,
+    budget,
+    catalog,
+    deadletter,
+    entry,
+    owner,
+    preflight,
+    signal,
+    transfer,
+    usage,
+)
 from schemas.envelope import Record
 from schemas.export import FAMILIES, export, main, schema_text
 
@@ -26,7 +37,18 @@ def test_nothing_else_is_published() -> None:
 
 
 def test_every_record_that_is_written_belongs_to_one_family() -> None:
-    modules = (attribution, budget, catalog, deadletter, entry, preflight, signal, usage)
+    modules = (
+        attribution,
+        budget,
+        catalog,
+        deadletter,
+        entry,
+        owner,
+        preflight,
+        signal,
+        transfer,
+        usage,
+    )
     defined = {
         model
         for module in modules

@@ -1,0 +1,270 @@
+"""The gateway, put together: its application, its ports on Kafka and on the hop, its server.
+
+`GatewayHost` is all of it in one process: a worker gives it its own desk and runs it inside,
+`run_gateway` is the process of `tollgate gateway`.
+"""
+
+import asyncio
+import gc
+import ipaddress
+import logging
+import secrets
+import signal
+import socket
+import time
+from collections.abc import Callable
+from typing import Final
+
+import uvloop
+
+from schemas.topics import CATALOG
+from streams.adapters.clock import SystemClock
+from streams.adapters.hop import Desk, RemoteOwners
+from streams.adapters.inbound import KafkaInbound
+from streams.adapters.key_feed import KeyFeed
+from streams.adapters.owners import OwnerDirectory
+from streams.app.addresses import kafka_bootstrap
+from streams.app.generations import check_topics
+from streams.app.keys import check_exposed, keep_uses, key_ring
+from streams.app.statement import ClickHouseEntries
+from streams.errors import FaultError, SetupError
+from streams.gateway import agentbill, charge_tokens, native
+from streams.gateway.app import Gateway
+from streams.gateway.asking import Asking
+from streams.gateway.keys import BEHIND_SECONDS_MAX
+from streams.gateway.ports import Appended
+from streams.gateway.routes import Route
+from streams.gateway.server import DRAIN_SECONDS, GatewayServer, listen, make_server
+from streams.gateway.services import Services
+from streams.metrics import Metrics
+from streams.settings import Settings
+from streams.shipped import version
+
+DEFAULT_LISTEN: Final = "127.0.0.1:8480"
+"""Where `tollgate gateway` listens unless it is told."""
+
+WATCH_SECONDS: Final = 1.0
+"""How often a gateway looks whether what it was started on is still so."""
+
+STOP_SECONDS_MAX: Final = DRAIN_SECONDS + 2.0
+"""How long the server may take to answer what is under way when it stops."""
+
+GARBAGE_THRESHOLDS: Final = (100_000, 50, 1_000)
+"""When Python looks for cycles of garbage: a request leaves none, and looking takes milliseconds in
+which nobody is answered."""
+
+
+def all_routes() -> tuple[Route, ...]:
+    """Every protocol that the gateway speaks."""
+    return (*native.ROUTES, *agentbill.ROUTES, *charge_tokens.ROUTES)
+
+
+class RecordedTopics:
+    """`Directory` of the gateway: the generation of the topics that the catalog holds."""
+
+    def __init__(self, feed: KeyFeed) -> None:
+        """The feed has to be started."""
+        recorded = feed.view.generation
+        if recorded is None:
+            raise SetupError(
+                f"the topic {CATALOG.name} holds no generation",
+                action="Run `tollgate topics create`.",
+            )
+        self.record = recorded
+        self.generation = recorded.generation
+        self.partitions = recorded.partitions
+
+
+class GatewayHost:
+    """A gateway in this process: `start`, then `watch` until it is told to `stop`."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        address: str,
+        *,
+        local: tuple[str, Desk] | None = None,
+    ) -> None:
+        """Nothing is connected yet.
+
+        `address` is host:port; `local` the hop address that this process announces and the desk
+        behind it, where it owns partitions itself.
+        """
+        bootstrap, prefix = kafka_bootstrap(settings), settings.topic_prefix
+        secret = settings.hop_secret
+        self._settings = settings
+        self._bootstrap = bootstrap
+        self._address = address
+        self._host, self._port = split_listen(address)
+        self._feed = KeyFeed(bootstrap, prefix, SystemClock())
+        self._directory = OwnerDirectory(bootstrap, prefix)
+        self._owners = RemoteOwners(
+            self._directory,
+            secret=None if secret is None else secret.get_secret_value().encode(),
+            local=local,
+        )
+        self._entries = ClickHouseEntries(settings)
+        self._bound: socket.socket | None = None
+        self._following = False
+        self._server: GatewayServer | None = None
+        self._serving: asyncio.Task[None] | None = None
+        self._using: asyncio.Task[None] | None = None
+        self._inbound: KafkaInbound[Appended] | None = None
+        self._topics: RecordedTopics | None = None
+        self._asking: Asking | None = None
+
+    async def start(self) -> str:
+        """Connects, listens, and returns the URL under which it answers.
+
+        Raises SetupError (no topics, an address that is taken, no key where strangers can ask) and
+        TransientError (the broker does not answer); then everything is closed again.
+        """
+        try:
+            return await self._start()
+        except BaseException:
+            await self.stop()
+            raise
+
+    async def _start(self) -> str:
+        settings = self._settings
+        self._bound = bound = listen(self._host, self._port)
+        self._following = True
+        await self._feed.start()
+        self._topics = topics = RecordedTopics(self._feed)
+        await check_topics(settings, topics.record)
+        on_loopback = is_loopback(bound.getsockname()[0])
+        ring = key_ring(self._feed, open_until_first_key=on_loopback)
+        if not on_loopback:
+            check_exposed(ring)
+        await self._directory.start()
+        self._inbound = inbound = KafkaInbound(
+            self._bootstrap, settings.topic_prefix, topics.partitions, Appended
+        )
+        await inbound.start()
+        self._asking = Asking(self._owners, inbound, topics, asyncio.get_running_loop().time)
+        services = Services(
+            asking=self._asking,
+            directory=topics,
+            new_id=lambda: secrets.token_hex(16),
+            now_us=SystemClock().now_us,
+            metrics=Metrics(),
+            not_ready=self._missing,
+            decision_seconds=settings.gateway_decision_ms / 1000,
+            record_seconds=settings.gateway_record_ms / 1000,
+            upgrade_url=settings.gateway_upgrade_url or "",
+            entries=self._entries,
+        )
+        gateway = Gateway(services, ring, all_routes(), time.monotonic, version())
+        self._server = make_server(
+            gateway,
+            settings.gateway_tls_certificate,
+            settings.gateway_tls_key,
+            settings.gateway_connections_max,
+        )
+        self._using = asyncio.create_task(keep_uses(ring, settings.home, self._address))
+        await self._listen(self._server, bound)
+        scheme = "http" if settings.gateway_tls_certificate is None else "https"
+        return f"{scheme}://{self._host}:{bound.getsockname()[1]}"
+
+    async def _listen(self, server: GatewayServer, bound: socket.socket) -> None:
+        self._serving = asyncio.create_task(server.serve(sockets=[bound]))
+        while not server.started:
+            await asyncio.wait({self._serving}, timeout=0.01)
+            if self._serving.done():
+                await self._serving
+                raise FaultError(
+                    "the server ended before it had begun", action="Look at the log above this."
+                )
+
+    async def watch(self) -> None:
+        """Returns when the server has ended. Raises FaultError where the catalog cannot be followed
+        or another generation of the topics has begun: then the process has to start anew."""
+        assert self._serving is not None, "watched before its start"
+        assert self._topics is not None, "watched before its start"
+        while not self._serving.done():
+            await asyncio.wait({self._serving}, timeout=WATCH_SECONDS)
+            await self._feed.context()
+            recorded = self._feed.view.generation
+            if recorded is None or recorded.generation != self._topics.generation:
+                raise FaultError(
+                    "another generation of the topics has begun",
+                    action="Start the gateway again; it reads how many partitions there are.",
+                )
+        await self._serving
+
+    async def stop(self) -> None:
+        """Answers what is under way, then closes everything. May be called at any time."""
+        if self._server is not None and self._serving is not None:
+            self._server.should_exit = True
+            await asyncio.wait({self._serving}, timeout=STOP_SECONDS_MAX)
+        if self._bound is not None:
+            self._bound.close()
+        if self._using is not None:
+            self._using.cancel()
+            await asyncio.gather(self._using, return_exceptions=True)
+        if self._asking is not None:
+            await self._asking.close()
+        self._entries.close()
+        await self._owners.close()
+        if self._inbound is not None:
+            await self._inbound.stop()
+        await self._directory.stop()
+        if self._following:
+            self._following = False
+            await self._feed.stop()
+
+    def _missing(self) -> str:
+        if self._feed.seconds_behind() > BEHIND_SECONDS_MAX:
+            return "the broker has not been heard from"
+        return ""
+
+
+def split_listen(address: str) -> tuple[str, int]:
+    """Host and port of a `gateway_listen`, an IPv6 host without its brackets."""
+    host, _, port = address.rpartition(":")
+    return host.strip("[]"), int(port)
+
+
+def is_loopback(host: str) -> bool:
+    """Whether nobody but this machine reaches an address (a number, as a socket says it)."""
+    return ipaddress.ip_address(host.partition("%")[0]).is_loopback
+
+
+def run_gateway(settings: Settings, say: Callable[[str], None]) -> None:
+    """Runs a gateway until SIGTERM or SIGINT; `say` is told where it listens.
+
+    Raises SetupError, TransientError or FaultError; then a supervisor may start it again.
+    """
+    _log_to_stderr(settings.log_level)
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GARBAGE_THRESHOLDS)
+    uvloop.run(_serve(settings, say))
+
+
+def _log_to_stderr(level: str) -> None:
+    logging.basicConfig(
+        level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    # Theirs tell of every connection; what is worth knowing of it we say ourselves.
+    for name in ("uvicorn", "aiokafka"):
+        logging.getLogger(name).setLevel(max(logging.getLogger().level, logging.WARNING))
+
+
+async def _serve(settings: Settings, say: Callable[[str], None]) -> None:
+    loop, stop = asyncio.get_running_loop(), asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    host = GatewayHost(settings, settings.gateway_listen or DEFAULT_LISTEN)
+    say(f"gateway: listening on {await host.start()}")
+    watching, asked = asyncio.create_task(host.watch()), asyncio.create_task(stop.wait())
+    try:
+        await asyncio.wait({watching, asked}, return_when=asyncio.FIRST_COMPLETED)
+        if watching.done():
+            await watching
+    finally:
+        for task in (watching, asked):
+            task.cancel()
+        await host.stop()
+        await asyncio.gather(watching, asked, return_exceptions=True)
+    say("gateway: stopped")

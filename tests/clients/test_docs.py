@@ -1,0 +1,64 @@
+"""The examples of docs/agentbill.md and docs/charge-tokens.md run as they stand."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.clients.node import node_project, program
+from tests.clients.sdk import AgentBillClient
+from tests.clients.serving import Target
+
+ROOT = Path(__file__).parents[2]
+SECONDS_MAX = 60
+
+
+def blocks(name: str, language: str) -> list[str]:
+    text = (ROOT / "docs" / name).read_text("utf-8")
+    found = re.findall(rf"^```{language}\n(.*?)^```", text, re.MULTILINE | re.DOTALL)
+    assert found, f"{name} has no block of {language}"
+    return found
+
+
+def run(command: list[str], target: Target, folder: Path) -> str:
+    environment = os.environ | {
+        "AGENTBILL_API_KEY": target.key,
+        "AGENTBILL_BASE_URL": target.url,
+        "OPENAI_API_KEY": "x",
+        "TOLLGATE_URL": target.url,
+        "KEY": target.key,
+    }
+    done = subprocess.run(
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=SECONDS_MAX
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_the_python_example_holds_and_settles(local: Target, tmp_path: Path) -> None:
+    [first] = blocks("agentbill.md", "python")
+    [second] = blocks("agentbill.md", "python continued")
+    assert "held 12 of" in run([sys.executable, "-c", first + second], local, tmp_path)
+    status = AgentBillClient(local.key, base_url=local.url).get_task("job-1")
+    assert (status.used_units, status.reserved_units) == (8, 0)
+
+
+def test_the_node_example_is_metered(local: Target, tmp_path: Path) -> None:
+    [example] = blocks("agentbill.md", "javascript")
+    project = node_project(tmp_path)
+    (project / "example.mjs").write_text(example, encoding="utf-8")
+    assert run([program("node"), "example.mjs"], local, project).strip() == "4"
+
+
+@pytest.mark.parametrize(
+    ("document", "answer"),
+    [("agentbill.md", '"approved":true'), ("charge-tokens.md", '{"success":true}')],
+)
+def test_the_curl_example_is_answered(
+    local: Target, tmp_path: Path, document: str, answer: str
+) -> None:
+    [example] = blocks(document, "sh")
+    assert answer in run(["sh", "-c", example], local, tmp_path)
