@@ -61,7 +61,7 @@ def test_a_group_whose_offsets_the_broker_forgot_goes_on_where_the_tables_are(
     work(installation, app_id=installation.settings.app_id + "-renamed")
 
     assert accepted_ids(installation) == ["e1", "e2", "e3"]
-    assert [cycle.duplicates for cycle in cycles(installation)] == [0, 0], "nothing is read twice"
+    assert not any(cycle.duplicates for cycle in cycles(installation)), "nothing is read twice"
     assert "offset of usage" in installation.log_text()
 
 
@@ -71,12 +71,14 @@ def test_every_owner_says_where_it_begins(installation: Installation) -> None:
     produce(installation, "e2")
     work(installation)
 
-    first, second = cycles(installation)
+    first, second = (cycle for cycle in cycles(installation) if cycle.leases)
     assert {piece.topic for piece in first.consumed} == {topic.name for topic in INBOUND}
     assert {p.topic: (p.from_offset, p.to_offset) for p in second.consumed} == {
         "budgets": (0, 0),
+        "preflights": (1, 2),
+        "transfers": (0, 0),
         "signals": (0, 0),
-        "usage": (1, 2),
+        "usage": (1, 1),
     }
 
 

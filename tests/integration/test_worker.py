@@ -141,7 +141,9 @@ def test_grants_come_before_usage_and_signals_are_entries_of_their_own(
     installation.wait_consumed()
 
     partition = partition_of(CUSTOMER.encode(), 2)
-    ledger = installation.entries()[partition]
+    lease, *ledger = installation.entries()[partition]
+    assert isinstance(lease, CycleEntry)
+    assert lease.leases == 1, "an owner begins with its lease"
     assert [type(entry).__name__ for entry in ledger] == [
         "CycleEntry", "GrantEntry", "GrantEntry", "SignalEntry", "UsageEntry",
     ]  # fmt: skip

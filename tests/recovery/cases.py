@@ -18,8 +18,8 @@ from schemas.topics import (
     BUDGETS,
     CLAIMS_CHANGELOG,
     DEAD_LETTERS,
-    INBOUND,
     LEDGER,
+    PRODUCED,
     SIGNALS,
     USAGE,
 )
@@ -159,7 +159,7 @@ async def _group_offsets(installation: Installation) -> list[Any]:
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap)
     await admin.start()
     try:
-        places = [TopicPartition(settings.topic_prefix + topic.name, 0) for topic in INBOUND]
+        places = [TopicPartition(settings.topic_prefix + topic.name, 0) for topic in PRODUCED]
         found = await admin.list_consumer_group_offsets(settings.app_id, partitions=places)
         return [(place.topic, found[place].offset) for place in places]
     finally:

@@ -14,7 +14,7 @@ from typing import Any, Final
 from schemas import codec
 from schemas.partitioner import partition_of
 from schemas.structs import CycleEntry, DeadLetter, GrantEntry, LedgerEntry, UsageEntry
-from schemas.topics import BUDGETS, DEAD_LETTERS, INBOUND, SIGNALS, USAGE
+from schemas.topics import BUDGETS, DEAD_LETTERS, PRODUCED, SIGNALS, USAGE
 from streams.adapters.clickhouse import ClickHouse
 from tests.installation import Installation
 
@@ -60,7 +60,7 @@ class Books:
 
 def check_log(installation: Installation, verdict: Verdict) -> Books:
     """Reads everything and compares what was decided with what had to be."""
-    inbound = {topic.name: installation.read(topic.name) for topic in INBOUND}
+    inbound = {topic.name: installation.read(topic.name) for topic in PRODUCED}
     letters = [
         [codec.decode_dead_letter(record.value) for record in part]
         for part in installation.read(DEAD_LETTERS.name)

@@ -11,8 +11,8 @@ from schemas.topics import (
     ACCOUNTS_CHANGELOG,
     CLAIMS_CHANGELOG,
     DEAD_LETTERS,
-    INBOUND,
     LEDGER,
+    PRODUCED,
     TOPICS,
 )
 from streams.adapters.clickhouse import ClickHouse
@@ -48,7 +48,7 @@ async def _drain_group(settings: Settings) -> None:
     prefix = settings.topic_prefix
     places = [
         TopicPartition(prefix + topic.name, partition)
-        for topic in INBOUND
+        for topic in PRODUCED
         for partition in range(settings.partitions)
     ]
     consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka_bootstrap)
