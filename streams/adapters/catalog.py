@@ -138,17 +138,22 @@ async def read_catalog(bootstrap: str, prefix: str) -> CatalogView:
     return follower.view
 
 
+_levels: Final[list[int]] = []
+"""What each silence under way found."""
+
+
 @contextmanager
 def _retries_unsaid() -> Iterator[None]:
     """Keeps aiokafka from reporting, as errors, its retries against a topic whose leader is only
     being elected. What does not succeed in the end is raised."""
     logger = logging.getLogger("aiokafka")
-    level = logger.level
+    _levels.append(logger.level)
     logger.setLevel(logging.CRITICAL)
     try:
         yield
     finally:
-        logger.setLevel(level)
+        # Whoever ends last puts back what the first one found, in whatever order they end.
+        logger.setLevel(_levels.pop())
 
 
 async def append_catalog(
