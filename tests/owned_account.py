@@ -17,11 +17,11 @@ from streams.domain.decisions import (
     Standing,
     View,
     decide_preflight,
-    note_decision,
+    hold_of,
     preflight_record,
 )
 from streams.domain.facts import Fact, SourceRecord
-from streams.domain.holds import hold_id
+from streams.domain.holds import hold_id, place
 from streams.domain.invariants import check_cycle
 from streams.domain.pipeline import CycleResult
 from streams.domain.state import PartitionState
@@ -63,7 +63,10 @@ class Owned:
         decided = decide_preflight(view, ask, self.context, self.now_us)
         standing = Standing(0, NONCE, self.now_us, 0, 0, 0)
         offset = self.append(preflight_record(ask, decided, standing))
-        note_decision(view, ask, decided, hold_id(1, 0, offset), self.now_us)
+        hold = hold_of(ask, decided, hold_id(1, 0, offset), self.now_us)
+        if hold is not None:
+            place(view.pending, hold)
+        view.opened = decided.opened or view.opened
         return decided
 
     def append(self, body: PreflightRecord) -> int:

@@ -54,7 +54,7 @@ class Expiries:
                 kind, name, later = "task", account.task_ref, TASK_GRACE_US
             else:
                 kind, name, later = "customer", account.customer_id, 0
-            for hold in account.holds:
+            for hold in account.holds.values():
                 at = hold.expires_at_us + later
                 self._open[hold.reservation_id] = at
                 self._queue.append(Deadline(at, hold.reservation_id, kind, name))

@@ -29,7 +29,7 @@ from streams.domain.decisions import (
     body_hash,
     decide_preflight,
     find_hold,
-    note_decision,
+    hold_of,
     preflight_record,
 )
 from streams.domain.decoding import decode_record
@@ -178,14 +178,13 @@ class Group:
         if unreadable is not None:
             return error("invalid", unreadable.reason)
         reservation_id = hold_id(seat.generation, seat.partition, offset)
-        note_decision(view, ask, decided, reservation_id, self.now_us)
         pending = Pending(
             offset,
             row_key(ask.account_kind, ask.account_id),
             claim_key,
             body,
-            view.held[-1] if decided.approved else None,
-            view.opened if decided.opens else None,
+            hold_of(ask, decided, reservation_id, self.now_us),
+            decided.opened,
         )
         seat.overlay.add(pending)
         return self._answer(pending, replayed=False)

@@ -19,7 +19,7 @@ from streams.domain.appends import decode_account, decode_task
 from streams.domain.budget import Account
 from streams.domain.decisions import View
 from streams.domain.decoding import RESERVED
-from streams.domain.holds import Hold
+from streams.domain.holds import Hold, OpenHolds, close, place
 from streams.domain.tasks import Task
 from streams.ports import Table
 
@@ -30,7 +30,7 @@ read of the store."""
 SCANNED_AT_ONCE: Final = 5_000
 """Rows that are looked through for holds before others get their turn: some milliseconds."""
 
-HOLDS_MARK: Final = b'"holds":['
+HOLDS_MARK: Final = b'"holds":{'
 """What a row with open holds contains: others need not be decoded."""
 
 TASK_PREFIX: Final = tasks.ROW_PREFIX.encode()
@@ -108,7 +108,7 @@ class _Account:
     """What is pending for one account, each in the order of its decisions."""
 
     decisions: int = 0
-    holds: deque[Hold] = field(default_factory=deque)
+    holds: OpenHolds = field(default_factory=OpenHolds)
     opened: deque[tuple[str, int]] = field(default_factory=deque)
 
 
@@ -130,7 +130,7 @@ class Overlay:
         account = self._by_account.setdefault(pending.key, _Account())
         account.decisions += 1
         if pending.hold is not None:
-            account.holds.append(pending.hold)
+            place(account.holds, pending.hold)
         if pending.opened is not None:
             account.opened.append(pending.opened)
 
@@ -146,15 +146,16 @@ class Overlay:
             account = self._by_account[gone.key]
             account.decisions -= 1
             if gone.hold is not None:
-                account.holds.popleft()
+                close(account.holds, gone.hold.reservation_id)
             if gone.opened is not None:
                 account.opened.popleft()
             if not account.decisions:
                 del self._by_account[gone.key]
 
     def view(self, key: bytes, base: Account | Task | None) -> View:
-        """An account as its owner sees it: its row, and what is pending beside it."""
+        """An account as its owner sees it now: its row, and what is pending beside it. Valid until
+        something is added or trimmed."""
         pending = self._by_account.get(key)
         if pending is None:
             return View(base)
-        return View(base, list(pending.holds), pending.opened[0] if pending.opened else None)
+        return View(base, pending.holds, pending.opened[0] if pending.opened else None)

@@ -49,7 +49,8 @@ CYCLES_AT_ONCE: Final = 16
 partitions that commit one after the other would wait eight times."""
 
 FETCH_BYTES_MAX: Final = 512 * 1024
-"""Bytes that one fetch brings from one partition: about five thousand records of usual size."""
+"""Bytes that one fetch brings from one partition: some 1,300 records of usual size. Larger ones
+were no faster and took 85 MiB more (decision 015)."""
 
 
 HEARTBEAT_SECONDS: Final = 0.3

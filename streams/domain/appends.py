@@ -111,7 +111,7 @@ def transfer_records(entries: Sequence[LedgerEntry]) -> list[KeyedBytes]:
     for at, entry in enumerate(entries):
         if isinstance(entry, UsageEntry):
             if entry.task_ref:
-                found.append(_usage_transfer(entry, _ends(entries[at + 1 :], entry)))
+                found.append(_usage_transfer(entry, _ends(entries, at)))
         elif (
             isinstance(entry, ClosingEntry)
             and entry.task_reservation_id
@@ -121,10 +121,12 @@ def transfer_records(entries: Sequence[LedgerEntry]) -> list[KeyedBytes]:
     return [(transfer.task_ref.encode(), codec.encode(transfer)) for transfer in found]
 
 
-def _ends(following: Sequence[LedgerEntry], usage: UsageEntry) -> list[HoldEnd]:
-    """The ends of task holds that follow from the same record as a usage entry."""
-    ends = []
-    for entry in following:
+def _ends(entries: Sequence[LedgerEntry], at: int) -> list[HoldEnd]:
+    """The ends of task holds that follow from the same record as the usage entry at a place."""
+    usage, ends = entries[at], []
+    assert isinstance(usage, UsageEntry), "closings of usage stand behind it"
+    for place in range(at + 1, len(entries)):
+        entry = entries[place]
         if not isinstance(entry, ClosingEntry) or entry.source_offset != usage.source_offset:
             break
         if entry.task_reservation_id:

@@ -15,7 +15,7 @@ from streams.domain.grants import (
     renew,
     unexpired,
 )
-from streams.domain.holds import Hold, held, reduce
+from streams.domain.holds import Hold, Holder, held_of_agent, reduce
 from streams.domain.limits import (
     OpenLimit,
     binding,
@@ -53,13 +53,15 @@ class Account(Row):
     """The denominations of which the customer has ever been granted something: in those it cannot
     spend more than it has. Others are tracked alone (P12)."""
     limits: list[OpenLimit] = column(default_factory=list)
-    holds: list[Hold] = column(default_factory=list)
-    """The open holds, in the order in which they were placed."""
+    holds: dict[str, Hold] = column(default_factory=dict)
+    """The open holds by id, in the order in which they were placed."""
+    held: dict[str, int] = column(default_factory=dict)
+    """What they set aside, by denomination."""
 
 
 def spendable(
     account: Account,
-    pending: list[Hold],
+    pending: Holder,
     denomination: str,
     agent_id: str | None,
     now_us: int,
@@ -70,16 +72,25 @@ def spendable(
     `pending` are holds that the account does not have yet.
     """
     bounds = []
-    holds = [*account.holds, *pending]
     if denomination in account.budgeted:
         left = available(account, denomination, now_us)
-        bounds.append(left - held(holds, denomination))
-    for limit in binding(account.limits, denomination, agent_id):
-        mine = holds
-        if limit.agent_id:
-            mine = [hold for hold in holds if hold.agent_id == limit.agent_id]
-        bounds.append(limit.amount - used_at(limit, now_us) - held(mine, denomination))
+        bounds.append(left - held(account, pending, denomination))
+    if account.limits:
+        for limit in binding(account.limits, denomination, agent_id):
+            mine = held(account, pending, denomination, limit.agent_id)
+            bounds.append(limit.amount - used_at(limit, now_us) - mine)
     return max(0, min(bounds)) if bounds else None
+
+
+def held(account: Holder, pending: Holder, denomination: str, agent_id: str = "") -> int:
+    """What is set aside in a denomination, in the account's row and beside it: by one of its
+    agents where one is named, else by all."""
+    return sum(
+        held_of_agent(holder.holds.values(), denomination, agent_id)
+        if agent_id
+        else holder.held.get(denomination, 0)
+        for holder in (account, pending)
+    )
 
 
 def available(account: Account, denomination: str, now_us: int) -> int:
@@ -187,10 +198,8 @@ def spend(account: Account, entry: UsageEntry) -> None:
     if account.limits:
         _count_limits(account, entry, cost if entry.currency == "USD" else 0)
     for part in entry.holds:
-        hold = next(h for h in account.holds if h.reservation_id == part.reservation_id)
-        reduce(
-            account.holds, part.reservation_id, parse_balance_text(hold.denomination, part.amount)
-        )
+        hold = account.holds[part.reservation_id]
+        reduce(account, part.reservation_id, parse_balance_text(hold.denomination, part.amount))
 
 
 def _count_limits(account: Account, entry: UsageEntry, pico_usd: int) -> None:

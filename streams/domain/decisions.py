@@ -15,12 +15,12 @@ from schemas.envelope import SCHEMA_VERSION
 from schemas.errors import RejectError
 from schemas.rpc import PreflightAsk
 from schemas.structs import Preflight
-from streams.domain.budget import Account, balance_text, open_grant_of_plan, spendable
+from streams.domain.budget import Account, balance_text, held, open_grant_of_plan, spendable
 from streams.domain.canonical import parse_balance
 from streams.domain.context import Context
 from streams.domain.facts import HASH_BYTES
 from streams.domain.grants import burn_order
-from streams.domain.holds import Hold, find
+from streams.domain.holds import Hold, Holder, OpenHolds
 from streams.domain.tasks import Task, left, used
 
 CEILING: Final = "ceiling_exceeded"
@@ -44,7 +44,7 @@ class View:
     and what the owner has decided since (P1). The row is never changed here."""
 
     account: Account | Task | None
-    held: list[Hold] = field(default_factory=list)
+    pending: OpenHolds = field(default_factory=OpenHolds)
     """Holds of decisions that no committed cycle has folded yet."""
     opened: tuple[str, int] | None = None
     """Denomination and ceiling of a task that such a decision opens."""
@@ -65,6 +65,11 @@ class Decided:
     ceiling: int | None = None
     used: int | None = None
     opens: bool = False
+
+    @property
+    def opened(self) -> tuple[str, int] | None:
+        """Denomination and ceiling of the task that the decision opens."""
+        return (self.denomination, self.ceiling) if self.opens and self.ceiling is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,7 +133,7 @@ def _read(ask: PreflightAsk, context: Context, now_us: int) -> _Asked:
 def _decide_customer(view: View, asked: _Asked, context: Context, now_us: int) -> Decided:
     ask, estimate = asked.ask, asked.estimate
     account = view.account if isinstance(view.account, Account) else planned(context, now_us)
-    free = spendable(account, view.held, ask.denomination, ask.agent_id, now_us)
+    free = spendable(account, view.pending, ask.denomination, ask.agent_id, now_us)
     if asked.ceiling is not None and estimate > asked.ceiling:
         reason = CEILING
     elif free is not None and estimate > free:
@@ -136,7 +141,7 @@ def _decide_customer(view: View, asked: _Asked, context: Context, now_us: int) -
     else:
         reason = _seller_refusal(view, account, asked, context)
     if not reason:
-        _check_holds(view, account.holds, context)
+        _check_holds(view, account, context)
         free = None if free is None else free - estimate
     return Decided(not reason, reason, ask.denomination, estimate, free, asked.expires_at_us)
 
@@ -158,7 +163,7 @@ def _decide_task(view: View, asked: _Asked, context: Context) -> Decided:
         raise InvalidAskError(
             UNIT_MISMATCH, f"the task counts in {task.denomination}s, not {ask.denomination}s"
         )
-    free = left(task, view.held)
+    free = left(task, view.pending)
     assert free is not None, "a task with a ceiling"
     reason = ""
     if asked.ceiling is not None and estimate > asked.ceiling:
@@ -166,7 +171,7 @@ def _decide_task(view: View, asked: _Asked, context: Context) -> Decided:
     elif estimate > free:
         reason = TASK_CEILING
     else:
-        _check_holds(view, task.holds, context)
+        _check_holds(view, task, context)
         free -= estimate
     return Decided(
         not reason,
@@ -176,7 +181,7 @@ def _decide_task(view: View, asked: _Asked, context: Context) -> Decided:
         max(0, free),
         asked.expires_at_us,
         task.ceiling,
-        used(task),
+        used(task, task.denomination),
         opens,
     )
 
@@ -191,11 +196,12 @@ def _with_ceiling(task: Task, denomination: str, ceiling: int) -> Task:
         used_tokens=task.used_tokens,
         used_pico_usd=task.used_pico_usd,
         holds=task.holds,
+        held=task.held,
     )
 
 
-def _check_holds(view: View, holds: list[Hold], context: Context) -> None:
-    if len(holds) + len(view.held) >= context.holds_max:
+def _check_holds(view: View, account: Holder, context: Context) -> None:
+    if len(account.holds) + len(view.pending.holds) >= context.holds_max:
         raise InvalidAskError(
             TOO_MANY_HOLDS,
             f"the account has {context.holds_max} open holds, the most that the rules allow: "
@@ -224,8 +230,7 @@ def _seller_refusal(view: View, account: Account, asked: _Asked, context: Contex
         "token": account.used_tokens,
         "usd": account.used_pico_usd,
     }[denomination]
-    open_holds = [*account.holds, *view.held]
-    reserved = sum(hold.open for hold in open_holds if hold.denomination == denomination)
+    reserved = held(account, view.pending, denomination)
     return plan.code if spent + reserved + asked.estimate > plan.amount else ""
 
 
@@ -271,30 +276,25 @@ def preflight_record(ask: PreflightAsk, decided: Decided, standing: Standing) ->
     )
 
 
-def note_decision(
-    view: View, ask: PreflightAsk, decided: Decided, reservation_id: str, now_us: int
-) -> None:
-    """Adds a decision of the owner's own to the view, until its cycle has committed."""
-    if decided.opens and decided.ceiling is not None:
-        view.opened = (decided.denomination, decided.ceiling)
-    if decided.approved:
-        view.held.append(
-            Hold(
-                reservation_id,
-                decided.denomination,
-                decided.estimate,
-                decided.estimate,
-                now_us,
-                decided.expires_at_us,
-                ask.agent_id or "",
-                "" if ask.account_kind == "task" else ask.task_ref or "",
-                ask.task_reservation_id or "",
-            )
-        )
+def hold_of(ask: PreflightAsk, decided: Decided, reservation_id: str, now_us: int) -> Hold | None:
+    """The hold that a decision places, None for a refusal."""
+    if not decided.approved:
+        return None
+    return Hold(
+        reservation_id,
+        decided.denomination,
+        decided.estimate,
+        decided.estimate,
+        now_us,
+        decided.expires_at_us,
+        ask.agent_id or "",
+        "" if ask.account_kind == "task" else ask.task_ref or "",
+        ask.task_reservation_id or "",
+    )
 
 
 def find_hold(view: View, reservation_id: str) -> Hold | None:
     """The open hold with an id, committed or not yet."""
     account = view.account
-    hold = None if account is None else find(account.holds, reservation_id)
-    return hold or find(view.held, reservation_id)
+    hold = None if account is None else account.holds.get(reservation_id)
+    return hold or view.pending.holds.get(reservation_id)

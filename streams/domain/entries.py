@@ -1,7 +1,7 @@
 """Entries as they follow from facts: what each says about where it comes from, what it cost, what
 it burnt."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final, Literal
 
@@ -94,6 +94,8 @@ class Cover(Value, frozen=True):
 
 NO_COVER: Final = Cover(0, 0, 0, [])
 
+NO_HOLDS: Final[Mapping[str, Hold]] = {}
+
 
 def usage_entry(
     fact: UsageFact,
@@ -101,7 +103,7 @@ def usage_entry(
     context: Context,
     position: Position,
     sequence: int,
-    holds: Sequence[Hold] = (),
+    holds: Mapping[str, Hold] = NO_HOLDS,
     *,
     named_closed: bool = False,
 ) -> tuple[UsageEntry, Settlement | None]:

@@ -1,6 +1,6 @@
 """Entries about limits, ceilings, decisions and holds: what each says about where it comes from."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from schemas.envelope import SCHEMA_VERSION
@@ -136,14 +136,13 @@ def settled_entries(
 
 
 def transfer_entries(
-    fact: TransferFact, holds: Sequence[Hold], position: Position, sequence: int
+    fact: TransferFact, holds: Mapping[str, Hold], position: Position, sequence: int
 ) -> list[SettlementEntry | ClosingEntry]:
     """What a transfer means for the task whose open holds these are: what was used, then which of
     its holds end."""
     body = fact.body
     entries: list[SettlementEntry | ClosingEntry] = []
     parts = {part.reservation_id: part for part in body.holds}
-    mine = {hold.reservation_id: hold for hold in holds}
     if body.usage:
         entries.append(
             SettlementEntry(
@@ -158,7 +157,7 @@ def transfer_entries(
                 holds=[
                     HoldPart(reservation_id=name, amount=part.amount)
                     for name, part in parts.items()
-                    if name in mine
+                    if name in holds
                 ],
                 success=body.success,
                 usage_missing=body.usage_missing,
@@ -166,7 +165,7 @@ def transfer_entries(
             )
         )
     for at, end in enumerate(body.ends, 1):
-        hold = mine.get(end.reservation_id)
+        hold = holds.get(end.reservation_id)
         if hold is None:
             continue
         part_taken = parts.get(end.reservation_id)

@@ -36,7 +36,7 @@ from streams.domain.hold_entries import (
     extension_entry,
     transfer_entries,
 )
-from streams.domain.holds import Hold, close, find
+from streams.domain.holds import Hold, Holder, close, place
 from streams.domain.identity import Verdict, judge
 from streams.domain.refusal import Refusal
 from streams.domain.state import PartitionState
@@ -91,7 +91,7 @@ def _decide_hold(
     state: PartitionState, fact: HoldFact, position: Position
 ) -> list[LedgerEntry] | Verdict:
     body, account = fact.body, _account(state, fact.body.account_kind, fact.body.account_id)
-    hold = None if account is None else find(account.holds, body.reservation_id)
+    hold = None if account is None else account.holds.get(body.reservation_id)
     if hold is None:
         return Verdict.DUPLICATE
     sequence = state.progress.next_sequence
@@ -110,7 +110,7 @@ def decide_transfer(
 ) -> list[LedgerEntry] | Verdict:
     """What a transfer means for its task."""
     task = state.tasks.get(fact.body.task_ref)
-    holds = [] if task is None else task.holds
+    holds = {} if task is None else task.holds
     return [*transfer_entries(fact, holds, position, state.progress.next_sequence)] or (
         Verdict.DUPLICATE
     )
@@ -148,23 +148,22 @@ def evolve_hold(state: PartitionState, entry: HoldEntry) -> None:
                 open_task(task, entry)
         else:
             account = touch_account(state, entry.customer_id)
-        _evolve_holds(account.holds, entry)
+        _evolve_holds(account, entry)
         account.last_sequence = entry.sequence
         return
     task.last_sequence = entry.sequence
 
 
-def _evolve_holds(holds: list[Hold], entry: DecisionEntry | ExtensionEntry | ClosingEntry) -> None:
+def _evolve_holds(account: Holder, entry: DecisionEntry | ExtensionEntry | ClosingEntry) -> None:
     if isinstance(entry, ClosingEntry):
-        close(holds, entry.reservation_id)
+        close(account, entry.reservation_id)
     elif isinstance(entry, ExtensionEntry):
-        hold = find(holds, entry.reservation_id)
-        assert hold is not None, "an extension of a hold that is not open"
-        hold.expires_at_us = entry.expires_at
+        account.holds[entry.reservation_id].expires_at_us = entry.expires_at
     elif entry.approved:
         denomination = entry.denomination.value
         amount = parse_balance_text(denomination, entry.amount)
-        holds.append(
+        place(
+            account,
             Hold(
                 entry.reservation_id,
                 denomination,
@@ -175,7 +174,7 @@ def _evolve_holds(holds: list[Hold], entry: DecisionEntry | ExtensionEntry | Clo
                 entry.agent_id,
                 "" if entry.account_kind == "task" else entry.task_ref,
                 entry.task_reservation_id,
-            )
+            ),
         )
 
 

@@ -4,10 +4,14 @@ expires. Each ends once (P9).
 A hold has an amount and an open part of it. Usage that names it closes it whole, whatever was used;
 usage that settles the oldest reduces holds in the order in which they were placed; the last part of
 one closes it.
+
+Whoever has holds keeps them by id, in the order in which they were placed, and beside them what
+they set aside in all by denomination: a decision asks for the sum, and an end for the one.
 """
 
-from collections.abc import Iterable, Sequence
-from typing import Final
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Final, Protocol
 
 from schemas.structs import Row, Value
 from streams.domain.identity import Claim
@@ -46,20 +50,39 @@ class Taken(Value, frozen=True):
     closes: bool
 
 
-def held(holds: Iterable[Hold], denomination: str) -> int:
-    """What open holds set aside in a denomination."""
-    return sum(hold.open for hold in holds if hold.denomination == denomination)
+class Holder(Protocol):
+    """Who has open holds: an account, a task, or an owner's decisions that are not folded yet."""
+
+    holds: dict[str, Hold]
+    """By id, in the order in which they were placed."""
+    held: dict[str, int]
+    """What they set aside, by denomination; 0 is left out. Always the sum of their open parts."""
 
 
-def find(holds: Iterable[Hold], reservation_id: str) -> Hold | None:
-    """The open hold with an id."""
-    for hold in holds:
-        if hold.reservation_id == reservation_id:
-            return hold
-    return None
+@dataclass(slots=True)
+class OpenHolds:
+    """Holds that stand in no row."""
+
+    holds: dict[str, Hold] = field(default_factory=dict)
+    held: dict[str, int] = field(default_factory=dict)
 
 
-def settle_oldest(holds: Sequence[Hold], task_ref: str, used: dict[str, int]) -> list[Taken]:
+def place(holder: Holder, hold: Hold) -> None:
+    """Adds a hold, in place, behind all that were placed before it."""
+    holder.holds[hold.reservation_id] = hold
+    _count(holder, hold.denomination, hold.open)
+
+
+def held_of_agent(holds: Iterable[Hold], denomination: str, agent_id: str) -> int:
+    """What the open holds of one agent set aside in a denomination."""
+    return sum(
+        hold.open
+        for hold in holds
+        if hold.agent_id == agent_id and hold.denomination == denomination
+    )
+
+
+def settle_oldest(holds: Iterable[Hold], task_ref: str, used: dict[str, int]) -> list[Taken]:
     """What an event takes from the oldest holds of its task (of no task, where it names none),
     by denomination as far as each was used. Nothing is changed.
 
@@ -81,21 +104,30 @@ def due(holds: Iterable[Hold], now_us: int) -> list[str]:
     return [hold.reservation_id for hold in holds if hold.expires_at_us <= now_us]
 
 
-def close(holds: list[Hold], reservation_id: str) -> Hold:
+def close(holder: Holder, reservation_id: str) -> Hold:
     """Takes an open hold out, in place. It must be there."""
-    for place, hold in enumerate(holds):
-        if hold.reservation_id == reservation_id:
-            del holds[place]
-            return hold
-    raise AssertionError(f"hold {reservation_id!r} ends and is not open")
+    hold = holder.holds.pop(reservation_id, None)
+    if hold is None:
+        raise AssertionError(f"hold {reservation_id!r} ends and is not open")
+    _count(holder, hold.denomination, -hold.open)
+    return hold
 
 
-def reduce(holds: list[Hold], reservation_id: str, amount: int) -> None:
+def reduce(holder: Holder, reservation_id: str, amount: int) -> None:
     """Takes a part from an open hold, in place; the hold stays, even where nothing is left."""
-    hold = find(holds, reservation_id)
+    hold = holder.holds.get(reservation_id)
     if hold is None or hold.open < amount:
         raise AssertionError(f"hold {reservation_id!r} has no {amount} left")
     hold.open -= amount
+    _count(holder, hold.denomination, -amount)
+
+
+def _count(holder: Holder, denomination: str, amount: int) -> None:
+    total = holder.held.get(denomination, 0) + amount
+    if total:
+        holder.held[denomination] = total
+    else:
+        holder.held.pop(denomination, None)
 
 
 def closed_claim(closed_as: str, decided_at_us: int, offset: int) -> Claim:

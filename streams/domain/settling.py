@@ -5,11 +5,11 @@ them where its own figures are missing: a caller that does not know what was use
 least what was held, and so is a dollar balance for an event without a price (M1).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Literal
 
 from schemas.structs import Usage, Value
-from streams.domain.holds import Hold, Taken, find, settle_oldest
+from streams.domain.holds import Hold, Taken, settle_oldest
 from streams.domain.rating import Rating, total_tokens
 
 Said = Literal["", "settled", "already_closed", "not_found"]
@@ -27,22 +27,22 @@ class Settlement(Value, frozen=True):
     taken: list[Taken]
 
 
-def settle(holds: Sequence[Hold], body: Usage, rating: Rating, *, closed: bool) -> Settlement:
+def settle(holds: Mapping[str, Hold], body: Usage, rating: Rating, *, closed: bool) -> Settlement:
     """What an event that means holds settles. Nothing is changed.
 
-    `holds` are the open ones of its customer; `closed` says whether the one that it names had ended
-    before.
+    `holds` are the open ones of its customer by id, oldest first; `closed` says whether the one
+    that it names had ended before.
     """
     told = total_tokens(body.tokens)
     if body.reservation_id is not None:
-        hold = find(holds, body.reservation_id)
+        hold = holds.get(body.reservation_id)
         said: Said = "settled" if hold else "already_closed" if closed else "not_found"
     else:
         hold = _oldest(holds, body)
         said = "settled" if hold else "not_found"
         if hold is not None and body.success and not body.usage_missing:
             used = {"unit": body.units, "token": told, "usd": charged_usd(rating)}
-            taken = settle_oldest(holds, body.task_ref or "", used)
+            taken = settle_oldest(holds.values(), body.task_ref or "", used)
             return Settlement(said, body.units, told, 0, rating, taken)
     if hold is None:
         return Settlement(said, body.units, told, 0, rating, [])
@@ -72,9 +72,9 @@ def closes_as(body: Usage, taken: Taken) -> Literal["settled", "used_up", "relea
     return "settled"
 
 
-def _oldest(holds: Sequence[Hold], body: Usage) -> Hold | None:
+def _oldest(holds: Mapping[str, Hold], body: Usage) -> Hold | None:
     task_ref = body.task_ref or ""
-    return next((hold for hold in holds if hold.task_ref == task_ref), None)
+    return next((hold for hold in holds.values() if hold.task_ref == task_ref), None)
 
 
 def _at_least(rating: Rating, pico_usd: int) -> Rating:

@@ -10,10 +10,10 @@ from schemas.rpc import (
     LimitTold,
     TaskTold,
 )
-from streams.domain.budget import Account, balance_text, spendable
+from streams.domain.budget import Account, balance_text, held, spendable
 from streams.domain.context import Context
 from streams.domain.decisions import View, planned
-from streams.domain.holds import Hold, held
+from streams.domain.holds import Holder, OpenHolds
 from streams.domain.limits import used_at
 from streams.domain.tasks import Task, used
 
@@ -34,17 +34,17 @@ def account_answer(
         return _task_answer(account_id, view, fresh, with_holds=with_holds)
     known = isinstance(view.account, Account)
     account = view.account if isinstance(view.account, Account) else planned(context, now_us)
-    free = spendable(account, view.held, Denomination.UNIT.value, None, now_us)
+    free = spendable(account, view.pending, Denomination.UNIT.value, None, now_us)
     return AccountAnswer(
         account_kind=account_kind,
         account_id=account_id,
         known=known,
-        balances=_balances(account, view.held, now_us),
-        limits=_limits(account, view.held, now_us),
+        balances=_balances(account, view.pending, now_us),
+        limits=_limits(account, view.pending, now_us),
         fresh=fresh,
         events=account.events,
         blocked=free is not None and free < 1,
-        holds=_holds([*account.holds, *view.held]) if with_holds else [],
+        holds=_holds(account, view.pending) if with_holds else [],
     )
 
 
@@ -54,23 +54,15 @@ def _task_answer(task_ref: str, view: View, fresh: Freshness, *, with_holds: boo
     denomination, ceiling = task.denomination, task.ceiling
     if not denomination and view.opened is not None:
         denomination, ceiling = view.opened
-    open_holds = [*task.holds, *view.held]
-    spent = used(
-        Task(
-            task_ref,
-            denomination,
-            used_units=task.used_units,
-            used_tokens=task.used_tokens,
-            used_pico_usd=task.used_pico_usd,
-        )
-    )
+    spent = used(task, denomination)
+    reserved = held(task, view.pending, denomination)
     told = None
     if denomination:
         told = TaskTold(
             denomination=denomination,
             ceiling=balance_text(denomination, ceiling),
             used=balance_text(denomination, spent),
-            held=balance_text(denomination, held(open_holds, denomination)),
+            held=balance_text(denomination, reserved),
             agent_id=task.agent_id,
             usage_missing_calls=task.usage_missing_calls,
             unpriced_calls=task.unpriced_calls,
@@ -91,13 +83,13 @@ def _task_answer(task_ref: str, view: View, fresh: Freshness, *, with_holds: boo
         limits=[],
         fresh=fresh,
         events=task.calls,
-        blocked=bool(denomination) and ceiling <= spent + held(open_holds, denomination),
-        holds=_holds(open_holds) if with_holds else [],
+        blocked=bool(denomination) and ceiling <= spent + reserved,
+        holds=_holds(task, view.pending) if with_holds else [],
         task=told,
     )
 
 
-def _balances(account: Account, pending: list[Hold], now_us: int) -> list[BalanceTold]:
+def _balances(account: Account, pending: OpenHolds, now_us: int) -> list[BalanceTold]:
     spent = {
         "unit": account.used_units,
         "token": account.used_tokens,
@@ -106,7 +98,7 @@ def _balances(account: Account, pending: list[Hold], now_us: int) -> list[Balanc
     told = []
     for denomination, amount in spent.items():
         free = spendable(account, pending, denomination, None, now_us)
-        reserved = held([*account.holds, *pending], denomination)
+        reserved = held(account, pending, denomination)
         told.append(
             BalanceTold(
                 denomination,
@@ -118,8 +110,7 @@ def _balances(account: Account, pending: list[Hold], now_us: int) -> list[Balanc
     return told
 
 
-def _limits(account: Account, pending: list[Hold], now_us: int) -> list[LimitTold]:
-    holds = [*account.holds, *pending]
+def _limits(account: Account, pending: OpenHolds, now_us: int) -> list[LimitTold]:
     return [
         LimitTold(
             denomination=limit.denomination,
@@ -127,7 +118,7 @@ def _limits(account: Account, pending: list[Hold], now_us: int) -> list[LimitTol
             used=balance_text(limit.denomination, used_at(limit, now_us)),
             held=balance_text(
                 limit.denomination,
-                held([h for h in holds if limit.agent_id in ("", h.agent_id)], limit.denomination),
+                held(account, pending, limit.denomination, limit.agent_id),
             ),
             resets=limit.resets,
             agent_id=limit.agent_id,
@@ -137,7 +128,7 @@ def _limits(account: Account, pending: list[Hold], now_us: int) -> list[LimitTol
     ]
 
 
-def _holds(holds: list[Hold]) -> list[HoldTold]:
+def _holds(*holders: Holder) -> list[HoldTold]:
     return [
         HoldTold(
             reservation_id=hold.reservation_id,
@@ -149,5 +140,6 @@ def _holds(holds: list[Hold]) -> list[HoldTold]:
             agent_id=hold.agent_id,
             task_ref=hold.task_ref,
         )
-        for hold in holds
+        for holder in holders
+        for hold in holder.holds.values()
     ]

@@ -14,8 +14,8 @@ from schemas.structs import (
     SettlementEntry,
     column,
 )
-from streams.domain.budget import parse_balance_text
-from streams.domain.holds import Hold, held, reduce
+from streams.domain.budget import held, parse_balance_text
+from streams.domain.holds import Hold, Holder, reduce
 
 ROW_PREFIX: Final = "\0task\0"
 """Before a task's ref in the key of its row. No customer's id begins with NUL."""
@@ -40,7 +40,8 @@ class Task(Row):
     unpriced_calls: int = 0
     breakdown: dict[str, int] = column(default_factory=dict)
     """Used in the task's denomination since it has one, by agent."""
-    holds: list[Hold] = column(default_factory=list)
+    holds: dict[str, Hold] = column(default_factory=dict)
+    held: dict[str, int] = column(default_factory=dict)
     last_sequence: int = -1
 
 
@@ -54,19 +55,19 @@ def is_task_row(key: bytes) -> bool:
     return key.startswith(ROW_PREFIX.encode())
 
 
-def used(task: Task) -> int:
-    """What a task has used of its denomination."""
-    if task.denomination == "unit":
+def used(task: Task, denomination: str) -> int:
+    """What a task has used of a denomination."""
+    if denomination == "unit":
         return task.used_units
-    return task.used_tokens if task.denomination == "token" else task.used_pico_usd
+    return task.used_tokens if denomination == "token" else task.used_pico_usd
 
 
-def left(task: Task, pending: list[Hold]) -> int | None:
+def left(task: Task, pending: Holder) -> int | None:
     """What is left under the ceiling, holds taken off; negative where more was used, None without
     a ceiling. `pending` are holds that the task does not have yet."""
     if not task.denomination:
         return None
-    return task.ceiling - used(task) - held([*task.holds, *pending], task.denomination)
+    return task.ceiling - used(task, task.denomination) - held(task, pending, task.denomination)
 
 
 def apply_ceiling(task: Task, entry: CeilingEntry) -> None:
@@ -98,4 +99,4 @@ def apply_settlement(task: Task, entry: SettlementEntry) -> None:
             agent = ""
         task.breakdown[agent] = task.breakdown.get(agent, 0) + amount
     for part in entry.holds:
-        reduce(task.holds, part.reservation_id, parse_balance_text(task.denomination, part.amount))
+        reduce(task, part.reservation_id, parse_balance_text(task.denomination, part.amount))

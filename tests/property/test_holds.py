@@ -8,8 +8,9 @@ import pytest
 
 from schemas.budget import Denomination
 from schemas.structs import ClosingEntry, DecisionEntry, Expiry, Release, UsageEntry
+from streams.domain.budget import Account, held
 from streams.domain.decisions import InvalidAskError
-from streams.domain.holds import held
+from streams.domain.holds import Holder
 from streams.domain.replay import accounts_digest, fold_entries
 from tests.builders import HOUR_US, context, grant, usage
 from tests.owned_account import Owned
@@ -26,9 +27,7 @@ def history(chance: random.Random) -> Owned:
     owned = Owned(context([("unit", str(PLAN_UNITS))], holds_max=20))
     placed: list[str] = []
     for step in range(STEPS):
-        what = chance.choice(
-            ("ask", "ask", "ask", "use", "oldest", "release", "expire", "grant", "fold")
-        )
+        what = chance.choice(ACTIONS)
         named = chance.choice(placed) if placed else "1-0-1"
         if what == "ask":
             offset = owned.offsets["preflights"]
@@ -68,13 +67,24 @@ def check_budget(owned: Owned) -> None:
     account = view.account
     if account is None:
         return
-    left = sum(g.remaining for g in account.grants if g.denomination == Denomination.UNIT)  # type: ignore[union-attr,misc]
+    assert isinstance(account, Account)
+    for holder in (account, view.pending):
+        assert holder.held == sums(holder)
+    left = sum(g.remaining for g in account.grants if g.denomination == Denomination.UNIT)
     beyond = sum(
         entry.units - sum(int(part.amount) for part in entry.holds)
         for entry in owned.entries
         if isinstance(entry, UsageEntry)
     )
-    assert held([*account.holds, *view.held], "unit") <= left + beyond
+    assert held(account, view.pending, "unit") <= left + beyond
+
+
+def sums(holder: Holder) -> dict[str, int]:
+    """What open holds set aside, added up anew."""
+    found = Counter[str]()
+    for hold in holder.holds.values():
+        found[hold.denomination] += hold.open
+    return dict(+found)
 
 
 @pytest.mark.parametrize("run", range(3))
@@ -87,7 +97,9 @@ def test_holds_end_once_and_everything_adds_up(run: int) -> None:
         placed = {e.reservation_id: int(e.amount) for e in decisions if e.approved}
         ended = [e for e in owned.entries if isinstance(e, ClosingEntry)]
         assert max(Counter(e.reservation_id for e in ended).values(), default=1) == 1
-        still = {h.reservation_id: h.open for h in owned.account.holds} if decisions else {}
+        still = (
+            {h.reservation_id: h.open for h in owned.account.holds.values()} if decisions else {}
+        )
         taken = Counter[str]()
         for entry in owned.entries:
             if isinstance(entry, UsageEntry):

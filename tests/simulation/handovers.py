@@ -360,7 +360,7 @@ def _check_books(books: Mapping[bytes, bytes], reader: Reader) -> None:
         if row is None:
             continue
         account = decode_account(row)
-        holds = {hold.reservation_id for hold in account.holds}
+        holds = set(account.holds)
         assert holds <= placed - reader.closed, "the books hold what nobody decided"
-        spent = account.used_units + sum(hold.open for hold in account.holds)
+        spent = account.used_units + sum(hold.open for hold in account.holds.values())
         assert spent <= BUDGET, f"{customer} spent {spent} of {BUDGET}"

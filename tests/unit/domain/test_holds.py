@@ -56,7 +56,7 @@ def test_a_settlement_by_id_charges_what_was_used_and_gives_back_the_rest() -> N
         "settled",
         ["120"],
     )
-    assert owned.account.holds == []
+    assert owned.account.holds == {}
     assert owned.ask("k2", estimate="880").approved
 
 
@@ -102,7 +102,7 @@ def test_the_oldest_holds_of_the_same_task_are_reduced_in_order() -> None:
     owned.give(usage(units=14, task_ref="job", settles_oldest=True))
     owned.fold()
     assert closings(owned.entries) == [(FIRST, "used_up", "0")]
-    assert [(h.reservation_id, h.open) for h in owned.account.holds] == [
+    assert [(h.reservation_id, h.open) for h in owned.account.holds.values()] == [
         ("1-0-2", 10),
         ("1-0-3", 6),
     ]
@@ -146,12 +146,12 @@ def test_an_extension_moves_the_end_and_an_older_expiry_does_nothing() -> None:
     owned = Owned()
     owned.ask(estimate="10")
     owned.fold()
-    end = owned.account.holds[0].expires_at_us
+    end = next(iter(owned.account.holds.values())).expires_at_us
     owned.about(Extension, FIRST, expires_at=end + HOUR_US)
     owned.now_us = end
     owned.about(Expiry, FIRST)
     owned.fold()
-    assert [h.expires_at_us for h in owned.account.holds] == [end + HOUR_US]
+    assert [h.expires_at_us for h in owned.account.holds.values()] == [end + HOUR_US]
     owned.now_us = end + HOUR_US
     owned.about(Expiry, FIRST)
     owned.fold()
@@ -174,7 +174,7 @@ def test_what_another_lease_came_before_is_void_and_frees_nothing() -> None:
     owned.append(stale)
     result = owned.fold()
     assert result.entries[0].void == 1  # type: ignore[union-attr]
-    assert [h.reservation_id for h in owned.account.holds] == [FIRST]
+    assert [h.reservation_id for h in owned.account.holds.values()] == [FIRST]
 
 
 def test_a_decision_with_a_key_that_decided_before_counts_once() -> None:
@@ -195,7 +195,7 @@ def test_a_task_counts_what_all_its_customers_use_and_its_holds_end_with_theirs(
     owned.give(usage(customer="other", units=5, task_ref="job", agent_id="bot"))
     owned.settle()
     job = owned.state.tasks["job"]
-    assert (job.used_units, job.holds, job.breakdown) == (11, [], {"bot": 11})
+    assert (job.used_units, job.holds, job.breakdown) == (11, {}, {"bot": 11})
     assert [e.units for e in owned.entries if isinstance(e, SettlementEntry)] == [6, 5]
     refused = owned.ask("t2", account_kind="task", account_id="job", estimate="20")
     assert (refused.reason, refused.used, refused.remaining) == ("task_ceiling_exceeded", 11, 19)
@@ -207,7 +207,7 @@ def test_a_release_of_the_customers_hold_ends_that_of_the_task() -> None:
     owned.ask("c1", estimate="10", task_ref="job", task_reservation_id=FIRST)
     owned.about(Release, "1-0-2")
     owned.settle()
-    assert owned.state.tasks["job"].holds == []
+    assert owned.state.tasks["job"].holds == {}
     assert closings(owned.entries) == [("1-0-2", "released", "10"), (FIRST, "released", "10")]
 
 
