@@ -40,14 +40,7 @@ from streams.agents.answers import (
     unchanged,
     was_exhausted,
 )
-from streams.agents.groups import (
-    GROUP_ASKS_MAX,
-    Folding,
-    Group,
-    Result,
-    Stored,
-    Waiting,
-)
+from streams.agents.groups import GROUP_ASKS_MAX, Folding, Group, Result, Stored, Waiting
 from streams.agents.lease import Outcome, Surroundings, Tenure, lost, take_lease
 from streams.agents.overlay import Rows, rows_with_holds
 from streams.agents.seat import Seat
@@ -210,25 +203,42 @@ class PreflightOwner:
     ) -> Answer:
         if len(self._waiting) >= WAITING_MAX or seat.watchers.is_full:
             return error("overloaded")
-        future: asyncio.Future[Result] = asyncio.get_running_loop().create_future()
-        self._waiting.append(Waiting(ask, future))
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + timeout_seconds
+        future: asyncio.Future[Result] = loop.create_future()
+        waiting = Waiting(ask, future)
+        self._waiting.append(waiting)
         self._wake.set()
-        result: Result | None = None
+        # Most answers come from here: a timer costs a third of `asyncio.timeout`.
+        timer = loop.call_at(deadline, _tell, waiting, error("unknown_outcome"))
         try:
-            async with asyncio.timeout(timeout_seconds):
-                result = await future
+            result = await future
+        finally:
+            timer.cancel()
+        if isinstance(result, Stored | Folding):
+            return await self._later(seat, ask, result, deadline)
+        return result
+
+    async def _later(
+        self,
+        seat: Seat,
+        ask: PreflightAsk | ReleaseAsk | ExtendAsk,
+        result: Stored | Folding,
+        deadline: float,
+    ) -> Answer:
+        """The answer that has to be read from the log, or that comes with a cycle."""
+        try:
+            async with asyncio.timeout_at(deadline):
                 if isinstance(result, Stored):
                     assert isinstance(ask, PreflightAsk), "only keys of preflights are claimed"
                     return await self._replay(seat, ask, result.offset)
-                if isinstance(result, Folding):
-                    assert not isinstance(ask, PreflightAsk), "decisions do not wait for a cycle"
-                    return await self._folded(seat, ask, result)
-                return result
+                assert not isinstance(ask, PreflightAsk), "decisions do not wait for a cycle"
+                return await self._folded(seat, ask, result)
         except TimeoutError:
-            if isinstance(result, Folding) and not isinstance(ask, PreflightAsk):
-                fresh = seat.freshness(seat.progress.catalog_offset, self._lag_us(seat))
-                return unchanged(ask.reservation_id, "open", fresh, committed=False)
-            return error("unknown_outcome")
+            if isinstance(ask, PreflightAsk):
+                return error("unknown_outcome")
+            fresh = seat.freshness(seat.progress.catalog_offset, self._lag_us(seat))
+            return unchanged(ask.reservation_id, "open", fresh, committed=False)
 
     async def _replay(self, seat: Seat, ask: PreflightAsk, offset: int) -> Answer:
         """The decision that lies at an offset, and what has become of its hold (P11)."""

@@ -49,6 +49,9 @@ NO_ROUTE: Final = "none"
 """The route's name in metrics where there is none."""
 
 Scope = MutableMapping[str, Any]
+BODY_IS_HERE: Final = "tollgate.body_is_here"
+"""In the scope of a request whose body has arrived whole."""
+
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
 
@@ -149,7 +152,8 @@ class Gateway:
         body = b""
         if route.accepts:
             _check_media_type(route, headers)
-            body = await read_body(receive, headers, route.body_bytes_max)
+            is_here = BODY_IS_HERE in scope
+            body = await read_body(receive, headers, route.body_bytes_max, is_here=is_here)
         query = scope["query_string"]
         request = Request(
             method=scope["method"],

@@ -36,8 +36,11 @@ class ClientGoneError(Exception):
     """The client closed the connection before its request was whole."""
 
 
-async def read_body(receive: Receive, headers: Headers, bytes_max: int) -> bytes:
-    """The whole body, decompressed, of at most `bytes_max` bytes before and after.
+async def read_body(
+    receive: Receive, headers: Headers, bytes_max: int, *, is_here: bool = False
+) -> bytes:
+    """The whole body, decompressed, of at most `bytes_max` bytes before and after. One of which
+    the server knows that it `is_here` needs no deadline.
 
     Raises ProblemError (oversized, bad_encoding, unsupported_encoding, body_timeout) and
     ClientGoneError.
@@ -45,16 +48,23 @@ async def read_body(receive: Receive, headers: Headers, bytes_max: int) -> bytes
     declared = headers.get("content-length", "0")
     if declared.isdecimal() and int(declared[:20]) > bytes_max:
         raise _oversized(bytes_max)
+    if is_here:
+        raw = await _read(receive, bytes_max)
+    else:
+        raw = await _read_in_time(receive, bytes_max)
+    return _decompressed(raw, headers.get("content-encoding", "").strip().lower(), bytes_max)
+
+
+async def _read_in_time(receive: Receive, bytes_max: int) -> bytes:
     try:
         async with asyncio.timeout(BODY_SECONDS):
-            raw = await _read(receive, bytes_max)
+            return await _read(receive, bytes_max)
     except TimeoutError:
         raise ProblemError(
             "body_timeout",
             f"the body did not arrive within {BODY_SECONDS:.0f} s",
             headers={"connection": "close"},
         ) from None
-    return _decompressed(raw, headers.get("content-encoding", "").strip().lower(), bytes_max)
 
 
 async def _read(receive: Receive, bytes_max: int) -> bytes:
