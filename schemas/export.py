@@ -16,6 +16,8 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from schemas import (
+    answer,
+    ask,
     attribution,
     budget,
     catalog,
@@ -40,6 +42,8 @@ FAMILIES: Final[dict[str, tuple[type[BaseModel], ...]]] = {
         preflight.Expiry,
         preflight.Tick,
     ),
+    "ask": (ask.AskedPreflight, ask.AskedRelease, ask.AskedExtension),
+    "answer": (answer.AnsweredPreflight, answer.AnsweredChange, answer.AnsweredProblem),
     "owner": (owner.Owner,),
     "transfer": (transfer.Transfer,),
     "catalog": (catalog.Rules, catalog.Generation, catalog.PriceBook, catalog.ApiKey),

@@ -44,7 +44,8 @@ class Preflight(UnderLease):
 
     An approval places a hold of `estimate` in `denomination`, called by this record's position.
     `seen_*` say which state it was decided on (P5): the last cycle folded, and the records of the
-    topic before `seen_offset` beside it.
+    topic before `seen_offset` beside it. With it, what is asked for and the time, anybody can
+    decide it again.
     """
 
     kind: Literal["preflight"] = "preflight"
@@ -56,6 +57,10 @@ class Preflight(UnderLease):
     task_ref: Id | None = None
     denomination: Denomination
     estimate: Amount
+    asked_estimate: Amount | None = None
+    """The estimate as it was asked, where that was written otherwise."""
+    ceiling: Amount | None = None
+    """The most that was to be paid for this one request, as it was asked."""
     approved: bool
     reason: Name | None = None
     """Why it was refused."""

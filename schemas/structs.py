@@ -20,6 +20,7 @@ from pydantic import AfterValidator, BaseModel, StringConstraints
 from pydantic.fields import FieldInfo
 
 from schemas import (
+    answer,
     attribution,
     budget,
     catalog,
@@ -144,6 +145,13 @@ def _is_ordered(fields: list[tuple[str, Any, Any]]) -> bool:
 
 
 if TYPE_CHECKING:
+    from schemas.answer import (
+        AnsweredChange,
+        AnsweredPreflight,
+        AnsweredProblem,
+        AsOf,
+        TaskAnswered,
+    )
     from schemas.attribution import Attribution
     from schemas.budget import Ceiling, Discard, Grant, Limit, Replay
     from schemas.catalog import (
@@ -179,7 +187,11 @@ if TYPE_CHECKING:
     from schemas.transfer import HoldEnd, TaskPart, Transfer
     from schemas.usage import Tokens, Usage
 else:
+    AnsweredChange = struct_of(answer.AnsweredChange)
+    AnsweredPreflight = struct_of(answer.AnsweredPreflight)
+    AnsweredProblem = struct_of(answer.AnsweredProblem)
     ApiKey = struct_of(catalog.ApiKey)
+    AsOf = struct_of(answer.AsOf)
     Attribution = struct_of(attribution.Attribution)
     Burn = struct_of(entry.Burn)
     Ceiling = struct_of(budget.Ceiling)
@@ -215,6 +227,7 @@ else:
     SettlementEntry = struct_of(entry.SettlementEntry)
     Signal = struct_of(signal.Signal)
     SignalEntry = struct_of(entry.SignalEntry)
+    TaskAnswered = struct_of(answer.TaskAnswered)
     TaskPart = struct_of(transfer.TaskPart)
     Tick = struct_of(preflight.Tick)
     Tokens = struct_of(usage.Tokens)
@@ -246,11 +259,19 @@ BudgetRecord = Grant | Limit | Ceiling | Replay | Discard
 PreflightRecord = Lease | Preflight | Release | Extension | Expiry | Tick
 """Everything that stands in `preflights`."""
 
+AnswerRecord = AnsweredPreflight | AnsweredChange | AnsweredProblem
+"""Everything that stands in `answers`."""
+
 InboundFact = Usage | Signal | BudgetRecord
 """Everything that a worker reads and decides."""
 
 __all__ = [
+    "AnswerRecord",
+    "AnsweredChange",
+    "AnsweredPreflight",
+    "AnsweredProblem",
     "ApiKey",
+    "AsOf",
     "Attribution",
     "BudgetRecord",
     "Burn",
@@ -292,6 +313,7 @@ __all__ = [
     "SettlementEntry",
     "Signal",
     "SignalEntry",
+    "TaskAnswered",
     "TaskPart",
     "Tick",
     "Tokens",

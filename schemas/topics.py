@@ -21,6 +21,10 @@ CLAIMS_MARGIN_DAYS: Final = 35
 the log before it is decided still finds every claim that holds for it. Nobody leaves a partition
 standing for five weeks; a claim costs 48 bytes of disk."""
 
+ASKS_RETENTION_DAYS: Final = 7
+"""Asks and answers are no books: what was decided stands on `preflights`. Nobody waits for an
+answer longer than minutes; a week is for a person who looks for what went wrong."""
+
 DAY_MS: Final = 86_400_000
 
 
@@ -65,6 +69,20 @@ BUDGETS: Final = Topic(
 )
 PREFLIGHTS: Final = Topic(
     "preflights", "leases and decisions of the owner of a partition", "account", "Preflight"
+)
+ASKS: Final = Topic(
+    "asks",
+    "preflights, releases and extensions that are asked for without HTTP",
+    "customer_id",
+    "AskedPreflight, AskedRelease or AskedExtension",
+    retention_ms=ASKS_RETENTION_DAYS * DAY_MS,
+)
+ANSWERS: Final = Topic(
+    "answers",
+    "what became of each of them",
+    "customer_id",
+    "AnsweredPreflight, AnsweredChange or AnsweredProblem",
+    retention_ms=ASKS_RETENTION_DAYS * DAY_MS,
 )
 TRANSFERS: Final = Topic(
     "transfers",
@@ -136,6 +154,8 @@ TOPICS: Final = (
     SIGNALS,
     BUDGETS,
     PREFLIGHTS,
+    ASKS,
+    ANSWERS,
     TRANSFERS,
     UNASSIGNED,
     CATALOG,

@@ -54,6 +54,21 @@ GATEWAY_APPENDED: Final = Metric(
     "Records that the log acknowledged, by topic.",
     ("topic",),
 )
+GATEWAY_ASKS: Final = Metric(
+    "tollgate_gateway_asks_total",
+    "counter",
+    "Asks of the log answered, by kind and outcome.",
+    ("kind", "outcome"),
+)
+GATEWAY_ASKS_AGAIN: Final = Metric(
+    "tollgate_gateway_asks_again_total",
+    "counter",
+    "Tries at asks of the log that nobody could decide, by problem code.",
+    ("code",),
+)
+GATEWAY_ASKS_OPEN: Final = Metric(
+    "tollgate_gateway_asks_open", "gauge", "Asks of the log that were read and are not answered."
+)
 
 METRICS: Final = (
     GATEWAY_REQUESTS,
@@ -61,6 +76,9 @@ METRICS: Final = (
     GATEWAY_PROBLEMS,
     GATEWAY_IN_FLIGHT,
     GATEWAY_APPENDED,
+    GATEWAY_ASKS,
+    GATEWAY_ASKS_AGAIN,
+    GATEWAY_ASKS_OPEN,
 )
 """All there are, in the order in which they are shown."""
 

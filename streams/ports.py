@@ -1,7 +1,8 @@
 """What the core's surroundings promise; adapters implement it, agents, sink and reports use it.
 
-The worker: `Store`, `CycleLog`, `Catalog`, `Clock`. The sink: `OutboundLog`, `RowTarget`. Reports
-and migrations: `Warehouse`, `SchemaTarget`. The audit: `Book`, `TableImage`, `AuditedRows`.
+The worker: `Store`, `CycleLog`, `LeaseLog`, `Catalog`, `Clock`. The sink: `OutboundLog`,
+`RowTarget`. Reports and migrations: `Warehouse`, `SchemaTarget`. The audit: `Book`, `TableImage`,
+`AuditedRows`.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -85,6 +86,51 @@ class CycleLog(Protocol):
         Returns the offset of the last record of each topic. Raises FaultError (fenced, refused,
         outcome unknown): the caller must stop without touching anything.
         """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Appended:
+    """Where a group of records lies: the offset of its first, the others follow without a gap; and
+    the log's own time of the append, that of every record of the group."""
+
+    base_offset: int
+    appended_at_us: int
+
+
+class LeaseLog(Protocol):
+    """The topic `preflights`, written by the owners of its partitions, each under its own fence."""
+
+    async def fence(self, partition: int) -> None:
+        """Takes the producer of a partition.
+
+        After the first append that follows, the log refuses whatever an earlier owner sends.
+        """
+        ...
+
+    async def append(
+        self, partition: int, records: Sequence[tuple[bytes | None, bytes]]
+    ) -> Appended:
+        """Appends (key, value) records as one batch: all of them, side by side, or none.
+
+        Raises FaultError for everything but a certain answer: whether they are in the log is not
+        known then, and the caller stops. One append of a partition at a time.
+        """
+        ...
+
+    async def read(self, partition: int, from_offset: int, to_offset: int) -> list[SourceRecord]:
+        """The records in [from_offset, to_offset), which have all been appended before.
+
+        Raises FaultError where one of them is not there.
+        """
+        ...
+
+    async def usage_end(self, partition: int) -> int:
+        """The offset after the last record of `usage` that anybody may read by now."""
+        ...
+
+    async def release(self) -> None:
+        """Gives all partitions up."""
         ...
 
 

@@ -29,10 +29,10 @@ from streams.adapters.memory import (
 from streams.adapters.memory_lease import MemoryLeaseLog, MemoryTopic
 from streams.adapters.store import expand_segments
 from streams.agents.cycle import FOLD_ORDER, CycleOutcome, PartitionCycle, TopicSlice, read_progress
-from streams.agents.lease import LeaseLog, Surroundings
+from streams.agents.lease import Surroundings
 from streams.agents.preflights import OwnerDesk
 from streams.domain.facts import SourceRecord
-from streams.ports import Changes, Clock, CycleLog, Table
+from streams.ports import Changes, Clock, CycleLog, LeaseLog, Table
 from tests.builders import NOON_US, context, record
 
 CUSTOMER: Final = "acme"

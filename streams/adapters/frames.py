@@ -15,6 +15,7 @@ import asyncio
 import hmac
 import secrets
 import struct
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -110,9 +111,9 @@ def join_address(host: str, port: int) -> str:
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
-class Framed(asyncio.BufferedProtocol):
-    """One end of a connection. A subclass gives `frame_received` and may extend `greeted` and
-    `connection_lost`.
+class Framed(asyncio.BufferedProtocol, ABC):
+    """One end of a connection. `AcceptingEnd` and `ConnectingEnd` give the greeting; a subclass of
+    theirs gives `frame_received` and may extend `greeted` and `connection_lost`.
 
     Frames are received only after the greeting. Whatever breaks the protocol closes the connection
     at once; `fault` then says what it was.
@@ -136,13 +137,13 @@ class Framed(asyncio.BufferedProtocol):
 
     # --- what a subclass is told ---
 
+    @abstractmethod
     def greeting_received(self, payload: bytes) -> None:
         """A frame before the greeting is over. Raises FrameError."""
-        raise NotImplementedError
 
+    @abstractmethod
     def frame_received(self, number: int, payload: bytes) -> None:
         """A frame of the peer. Raises FrameError."""
-        raise NotImplementedError
 
     def greeted(self) -> None:
         """Both ends know each other: frames may be sent."""

@@ -12,7 +12,6 @@ import asyncio
 import logging
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
@@ -23,6 +22,7 @@ from schemas.topics import PREFLIGHTS, USAGE
 from streams.domain.facts import SourceRecord
 from streams.errors import FaultError, TransientError
 from streams.limits import TRANSACTION_TIMEOUT_MS
+from streams.ports import Appended
 
 log = logging.getLogger(__name__)
 
@@ -67,16 +67,8 @@ LOOK_BACK: Final = 16
 transactions take some. Ten times as many are searched when nothing is there, and so on."""
 
 
-@dataclass(frozen=True, slots=True)
-class Appended:
-    """Where a group lies: the offset of its first record, and the log's time of all of them."""
-
-    base_offset: int
-    appended_at_us: int
-
-
 class KafkaLeaseLog:
-    """`streams.agents.lease.LeaseLog` on a real broker."""
+    """`streams.ports.LeaseLog` on a real broker."""
 
     def __init__(self, bootstrap: str, app_id: str, prefix: str) -> None:
         self._bootstrap = bootstrap
@@ -88,7 +80,7 @@ class KafkaLeaseLog:
         self._reading = asyncio.Lock()
 
     async def fence(self, partition: int) -> None:
-        """See `streams.agents.lease.LeaseLog.fence`. Raises FaultError."""
+        """See `streams.ports.LeaseLog.fence`. Raises FaultError."""
         await self._drop(partition)
         try:
             async with asyncio.timeout(FENCE_SECONDS_MAX):
@@ -134,7 +126,7 @@ class KafkaLeaseLog:
     async def append(
         self, partition: int, records: Sequence[tuple[bytes | None, bytes]]
     ) -> Appended:
-        """See `streams.agents.lease.LeaseLog.append`."""
+        """See `streams.ports.LeaseLog.append`."""
         producer = self._producers.get(partition)
         if producer is None:
             raise _unknown(partition, "the partition is not owned any more")
@@ -156,7 +148,7 @@ class KafkaLeaseLog:
         return Appended(metadata.offset, metadata.timestamp * 1_000)
 
     async def read(self, partition: int, from_offset: int, to_offset: int) -> list[SourceRecord]:
-        """See `streams.agents.lease.LeaseLog.read`."""
+        """See `streams.ports.LeaseLog.read`."""
         found: list[SourceRecord] = []
         if from_offset < to_offset:
             place = TopicPartition(self._topic, partition)
@@ -175,7 +167,7 @@ class KafkaLeaseLog:
         return found
 
     async def usage_end(self, partition: int) -> int:
-        """See `streams.agents.lease.LeaseLog.usage_end`. Raises TransientError.
+        """See `streams.ports.LeaseLog.usage_end`. Raises TransientError.
 
         Counts what had been appended when it is asked, also in a transaction that ends later; and
         it is not the end of the partition: a marker at the end is never consumed.

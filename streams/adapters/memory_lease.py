@@ -8,9 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from schemas.topics import PREFLIGHTS
-from streams.adapters.lease_log import Appended
 from streams.domain.facts import SourceRecord
 from streams.errors import FaultError
+from streams.ports import Appended
 
 
 @dataclass(slots=True)
@@ -28,7 +28,7 @@ class MemoryTopic:
 
 
 class MemoryLeaseLog:
-    """`streams.agents.lease.LeaseLog` on a `MemoryTopic`."""
+    """`streams.ports.LeaseLog` on a `MemoryTopic`."""
 
     def __init__(self, topic: MemoryTopic) -> None:
         self._topic = topic

@@ -12,7 +12,7 @@ The steps, in the only order in which a crash between any two of them loses and 
   7. store     the same changes to the local tables
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -20,6 +20,7 @@ from schemas.partitioner import partition_of
 from schemas.structs import Consumed, CycleEntry, LedgerEntry
 from schemas.topics import ACCOUNTS_CHANGELOG, CLAIMS_CHANGELOG, PREFLIGHTS, TRANSFERS
 from streams.agents.refusals import RefusalShare
+from streams.agents.turns import Turns
 from streams.domain.appends import (
     KeyedBytes,
     cycle_appends,
@@ -33,7 +34,7 @@ from streams.domain.decoding import decode_records
 from streams.domain.facts import Fact, Rejected, SourceRecord, decided_us, touched_by
 from streams.domain.identity import split_segment, unpack_claim
 from streams.domain.invariants import check_cycle
-from streams.domain.pipeline import FOLD_ORDER, fold_cycle
+from streams.domain.pipeline import FOLD_ORDER, CycleResult, fold_in_steps
 from streams.domain.state import PartitionState, Progress
 from streams.domain.tasks import Task, row_key
 from streams.errors import FaultError, SetupError
@@ -43,6 +44,10 @@ CLOCK_SKEW_US_MAX: Final = 600 * 1_000_000
 """How far an append time may lie ahead of this machine's clock before the partition stops (D5): ten
 minutes are no drift, they are a clock set wrong, and domain time would never come back from it."""
 
+
+RECORDS_AT_ONCE: Final = 64
+"""Records that are decoded, or folded, before whoever waits for an answer gets the loop: one or two
+milliseconds."""
 
 ACCOUNTS_KEPT_MAX: Final = 4_096
 """Accounts of a partition that stay decoded from one cycle to the next, so that a busy customer is
@@ -88,7 +93,10 @@ class PartitionCycle:
         log: CycleLog,
         clock: Clock,
         catalog: Catalog,
+        turns: Turns | None = None,
     ) -> None:
+        """The cycles of all partitions that share `turns` decode and fold one after the other."""
+        self._turns = turns or Turns()
         self._partition = partition
         self._store = store
         self._log = log
@@ -106,22 +114,9 @@ class PartitionCycle:
         outcome of the commit is not known: the caller ends the process.
         """
         context = await self._catalog.context(self._catalog_floor())
-        facts: list[Fact | Rejected] = []
-        for piece in slices:
-            facts += decode_records(piece.records, self._partition, context.partitions)
-        kept, state = self._load(facts)
-        self._check_progress(state.progress, context, slices)
-        began_anew = context.generation > state.progress.generation
-        first_sequence = 0 if began_anew else state.progress.next_sequence
-        consumed = [
-            Consumed(topic=s.topic, from_offset=s.from_offset, to_offset=s.to_offset)
-            for s in slices
-        ]
-        domain_time_us = self._domain_time(state.progress, slices, facts)
-        result = fold_cycle(state, self._partition, consumed, facts, context, domain_time_us)
-        check_cycle(result, first_sequence, len(facts))
-        self._refusals.check(facts, result.rejected)
-        appends = _appends(cycle_appends(state, result), context.partitions)
+        async with self._turns:
+            kept, state, facts, result = await self._fold(slices, context)
+            appends = _appends(cycle_appends(state, result), context.partitions)
         last = await self._log.commit(
             self._partition, appends, {piece.topic: piece.to_offset for piece in slices}
         )
@@ -132,6 +127,42 @@ class PartitionCycle:
         own = result.entries[0]
         assert isinstance(own, CycleEntry)
         return CycleOutcome(own, len(facts), result.entries, result.rejected, rows, state.progress)
+
+    async def _fold(
+        self, slices: Sequence[TopicSlice], context: Context
+    ) -> tuple[dict[str, Account], PartitionState, list[Fact | Rejected], CycleResult]:
+        """Decodes, loads, folds and checks. Returns the accounts that stay decoded, and what the
+        cycle has come to."""
+        facts: list[Fact | Rejected] = []
+        for records in _pieces(slices):
+            facts += decode_records(records, self._partition, context.partitions)
+            await self._turns.breathe()
+        kept, state = self._load(facts)
+        self._check_progress(state.progress, context, slices)
+        began_anew = context.generation > state.progress.generation
+        first_sequence = 0 if began_anew else state.progress.next_sequence
+        consumed = [
+            Consumed(topic=s.topic, from_offset=s.from_offset, to_offset=s.to_offset)
+            for s in slices
+        ]
+        domain_time_us = self._domain_time(state.progress, slices, facts)
+        steps = fold_in_steps(
+            state, self._partition, consumed, facts, context, domain_time_us, RECORDS_AT_ONCE
+        )
+        result = await self._taken(steps)
+        check_cycle(result, first_sequence, len(facts))
+        self._refusals.check(facts, result.rejected)
+        return kept, state, facts, result
+
+    async def _taken(self, steps: Generator[None, None, CycleResult]) -> CycleResult:
+        """What a fold comes to, with turns for others between its steps."""
+        while True:
+            try:
+                next(steps)
+            except StopIteration as end:
+                result: CycleResult = end.value
+                return result
+            await self._turns.breathe()
 
     def _load(self, facts: Sequence[Fact | Rejected]) -> tuple[dict[str, Account], PartitionState]:
         touched = touched_by(facts)
@@ -222,6 +253,12 @@ class PartitionCycle:
         changes = Changes(list(rows.items()), last[ACCOUNTS_CHANGELOG.name])
         self._store.write(Table.ACCOUNTS, self._partition, changes)
         return rows
+
+
+def _pieces(slices: Iterable[TopicSlice]) -> Iterator[Sequence[SourceRecord]]:
+    for piece in slices:
+        for begin in range(0, len(piece.records), RECORDS_AT_ONCE):
+            yield piece.records[begin : begin + RECORDS_AT_ONCE]
 
 
 def _appends(found: Mapping[str, list[KeyedBytes]], partitions: int) -> list[Appends]:

@@ -15,57 +15,7 @@ from schemas.structs import Lease, LedgerEntry
 from streams.domain.facts import Rejected, SourceRecord
 from streams.domain.state import Progress
 from streams.errors import FaultError
-from streams.ports import Catalog, Clock, Store, Table
-
-
-class Appended(Protocol):
-    """Where a group of records lies; see `streams.adapters.lease_log.Appended`."""
-
-    @property
-    def base_offset(self) -> int:
-        """Of its first record; the others follow without a gap."""
-        ...
-
-    @property
-    def appended_at_us(self) -> int:
-        """The log's own time of the append, that of every record of the group."""
-        ...
-
-
-class LeaseLog(Protocol):
-    """The topic `preflights`, written by the owners of its partitions, each under its own fence."""
-
-    async def fence(self, partition: int) -> None:
-        """Takes the producer of a partition.
-
-        After the first append that follows, the log refuses whatever an earlier owner sends.
-        """
-        ...
-
-    async def append(
-        self, partition: int, records: Sequence[tuple[bytes | None, bytes]]
-    ) -> Appended:
-        """Appends (key, value) records as one batch: all of them, side by side, or none.
-
-        Raises FaultError for everything but a certain answer: whether they are in the log is not
-        known then, and the caller stops. One append of a partition at a time.
-        """
-        ...
-
-    async def read(self, partition: int, from_offset: int, to_offset: int) -> list[SourceRecord]:
-        """The records in [from_offset, to_offset), which have all been appended before.
-
-        Raises FaultError where one of them is not there.
-        """
-        ...
-
-    async def usage_end(self, partition: int) -> int:
-        """The offset after the last record of `usage` that anybody may read by now."""
-        ...
-
-    async def release(self) -> None:
-        """Gives all partitions up."""
-        ...
+from streams.ports import Catalog, Clock, LeaseLog, Store, Table
 
 
 class Outcome(Protocol):
@@ -107,7 +57,8 @@ class Surroundings:
     `hand_over` gives appended records to the inbox of the partition, in order and without waiting;
     `waiting_since_us` is the append time of the oldest record in that inbox, None where it is
     empty. `halt` ends the process and returns in tests alone. `nonce` makes 16 random hex digits.
-    `address` is where this process answers.
+    `address` is where this process answers; `group_seconds_min` lies between the beginnings of two
+    of its groups at the least.
     """
 
     log: LeaseLog
@@ -119,6 +70,7 @@ class Surroundings:
     halt: Callable[[BaseException], Any]
     nonce: Callable[[], str]
     address: str
+    group_seconds_min: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -79,6 +79,7 @@ class PreflightOwner:
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._in_flight: Group | None = None
+        self._next_group_at = 0.0
 
     @property
     def tenure(self) -> Tenure | None:
@@ -210,7 +211,7 @@ class PreflightOwner:
         self._waiting.append(waiting)
         self._wake.set()
         # Most answers come from here: a timer costs a third of `asyncio.timeout`.
-        timer = loop.call_at(deadline, _tell, waiting, error("unknown_outcome"))
+        timer = loop.call_at(deadline, waiting.tell, error("unknown_outcome"))
         try:
             result = await future
         finally:
@@ -287,10 +288,18 @@ class PreflightOwner:
                 if not self._waiting:
                     self._wake.clear()
                     await self._wake.wait()
+                await self._until_next_group()
                 await self._group(seat)
         except Exception as fault:
             self._lose(fault)
             raise
+
+    async def _until_next_group(self) -> None:
+        loop = asyncio.get_running_loop()
+        left = self._next_group_at - loop.time()
+        if left > 0:
+            await asyncio.sleep(left)
+        self._next_group_at = loop.time() + self._around.group_seconds_min
 
     async def _group(self, seat: Seat) -> None:
         context = await self._context(seat)
@@ -312,7 +321,7 @@ class PreflightOwner:
             await self._append(seat, group)
         self._in_flight = None
         for waiting, result in group.results:
-            _tell(waiting, result)
+            waiting.tell(result)
 
     async def _append(self, seat: Seat, group: Group) -> None:
         """Appends a group; returns in the step in which its answers are told (P4)."""
@@ -357,9 +366,9 @@ class PreflightOwner:
         self._over = code
         if self._in_flight is not None:
             for waiting, _ in self._in_flight.results:
-                _tell(waiting, error("unknown_outcome"))
+                waiting.tell(error("unknown_outcome"))
         while self._waiting:
-            _tell(self._waiting.popleft(), error(code))
+            self._waiting.popleft().tell(error(code))
         if self._seat is not None:
             self._seat.watchers.give_up()
 
@@ -388,8 +397,3 @@ class PreflightOwner:
         fresh, now_us = self._freshness(seat, context), self._now(seat)
         view = seat.view(kind, name)
         return account_answer(kind, name, view, context, now_us, fresh, with_holds=holds)
-
-
-def _tell(waiting: Waiting, result: Result) -> None:
-    if waiting.future is not None and not waiting.future.done():
-        waiting.future.set_result(result)

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 from schemas.topics import PREFLIGHTS, USAGE
 from streams.agents.cycle import FOLD_ORDER, CycleOutcome, PartitionCycle, TopicSlice
-from streams.agents.pace import pause_seconds
+from streams.agents.pace import PERIOD_SECONDS, pause_seconds
 from streams.domain.facts import SourceRecord
 
 log = logging.getLogger(__name__)
@@ -34,11 +34,12 @@ INBOX_BYTES_MAX: Final = 32 * 1024 * 1024
 @dataclass(frozen=True, slots=True)
 class CycleBounds:
     """How much a cycle takes, and how long a partition pauses between two of them: both at the
-    most."""
+    most. Cycles that are quick begin `period_seconds` apart."""
 
     records_max: int
     bytes_max: int
     pause_seconds: float
+    period_seconds: float = PERIOD_SECONDS
 
     def are_reached(self, records: int, size: int) -> bool:
         """Whether so many records and bytes fill a cycle."""
@@ -103,11 +104,12 @@ class Ownership:
         self,
         make_cycle: Callable[[int], PartitionCycle],
         announce: Callable[[int], Awaitable[None]],
-        bounds: CycleBounds,
+        bounds: Callable[[], CycleBounds],
         halt: Callable[[BaseException], None],
         observe: Callable[[int, CycleOutcome], None] = lambda _partition, _outcome: None,
     ) -> None:
-        """`announce` says that a partition has records; `halt` ends the process after a failed
+        """`announce` says that a partition has records; `bounds` what a cycle may take that begins
+        now; `halt` ends the process after a failed
         cycle and does not return in production; `observe` is told of every committed cycle."""
         self._make_cycle = make_cycle
         self._announce = announce
@@ -214,11 +216,12 @@ class Ownership:
             if not self._running:
                 self._idle.set()
         if inbox is self._inboxes.get(partition):
+            bounds = self._bounds()
             pause = pause_seconds(
                 loop.time() - began,
-                full_cycle_waits=self._bounds.are_reached(inbox.records, inbox.bytes)
-                or _full(inbox),
-                pause_seconds_max=self._bounds.pause_seconds,
+                full_cycle_waits=bounds.are_reached(inbox.records, inbox.bytes) or _full(inbox),
+                pause_seconds_max=bounds.pause_seconds,
+                period_seconds=bounds.period_seconds,
             )
             loop.call_later(pause, self._after_pause, partition, inbox)
 
@@ -232,7 +235,8 @@ class Ownership:
 
     def _take(self, inbox: _Inbox) -> list[TopicSlice]:
         slices = []
-        records_left, bytes_left = self._bounds.records_max, self._bounds.bytes_max
+        bounds = self._bounds()
+        records_left, bytes_left = bounds.records_max, bounds.bytes_max
         for topic in FOLD_ORDER:
             runs = inbox.runs.get(topic, deque())
             piece = TopicSlice(topic, inbox.cursor[topic], inbox.cursor[topic])

@@ -6,6 +6,7 @@ and looks now and then for holds whose time is over. `PreflightOwner` is one of 
 
 import asyncio
 import logging
+import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
@@ -19,6 +20,9 @@ from streams.domain.state import Progress
 from streams.errors import FaultError, TransientError
 
 log = logging.getLogger(__name__)
+
+ASKED_SECONDS: Final = 1.0
+"""How long after the last question it still counts that somebody asks."""
 
 SWEEP_SECONDS: Final = 1.0
 """Between two looks for holds whose time is over."""
@@ -34,6 +38,7 @@ class OwnerDesk:
     def __init__(self, around: Surroundings) -> None:
         self._around = around
         self._owners: dict[int, PreflightOwner] = {}
+        self._asked_at = -math.inf
 
     @property
     def leases(self) -> Mapping[int, Tenure]:
@@ -43,6 +48,11 @@ class OwnerDesk:
             for partition, owner in self._owners.items()
             if owner.is_ready and owner.tenure is not None
         }
+
+    @property
+    def is_asked(self) -> bool:
+        """Whether somebody has asked a moment ago."""
+        return asyncio.get_running_loop().time() - self._asked_at < ASKED_SECONDS
 
     async def fence(self, partitions: Sequence[int]) -> None:
         """Takes the producers of these partitions, all at once, before anything is read."""
@@ -80,6 +90,7 @@ class OwnerDesk:
         owner = self._owners.get(partition)
         if owner is None:
             return error("not_mine")
+        self._asked_at = asyncio.get_running_loop().time()
         try:
             return await owner.answer(ask, timeout_seconds)
         except (FaultError, TransientError) as fault:

@@ -1,4 +1,4 @@
-"""What an operator tells the books about a customer: grants and limits, as facts on `budgets`.
+"""What an operator tells the books: grants, limits and ceilings, as facts on `budgets`.
 
 A record is first read here with the very code that a worker runs: what would only become a dead
 letter is said and not appended. What claims and the customer's other grants say, the worker alone
@@ -26,12 +26,13 @@ from streams.settings import Settings
 SOURCE: Final = "tollgate"
 """The `source` of what the commands append."""
 
-Kind = Literal["grant", "limit"]
+Kind = Literal["grant", "limit", "ceiling"]
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A record that stands in the log: under which id, on which partition."""
+    """A record that stands in the log: under which id, about whom (of a ceiling the task), on which
+    partition."""
 
     event_id: str
     customer_id: str

@@ -17,7 +17,7 @@ from typing import Any, Final
 from schemas import codec
 from schemas.partitioner import partition_of
 from schemas.structs import CycleEntry, Generation
-from schemas.topics import ACCOUNTS_CHANGELOG, CATALOG, DEAD_LETTERS, INBOUND, LEDGER
+from schemas.topics import ACCOUNTS_CHANGELOG, CATALOG, DEAD_LETTERS, INBOUND, LEDGER, TRANSFERS
 from streams.adapters.audited_rows import ClickHouseAuditedRows
 from streams.adapters.books import (
     ChangelogImage,
@@ -28,12 +28,14 @@ from streams.adapters.books import (
 )
 from streams.adapters.topic_ids import topic_identities
 from streams.app.addresses import kafka_bootstrap
+from streams.app.audited_transfers import Exchange, compare_exchanges
 from streams.app.generations import recorded_generation
 from streams.app.warehouse import clickhouse
 from streams.audit.books import CatalogHistory
 from streams.audit.replay import EachCycle, PartitionBooks, Scope, audit_partition
 from streams.audit.report import PartitionReport
 from streams.audit.row_check import TABLES, RowCheck
+from streams.audit.transfers import Received, Sent
 from streams.domain.facts import SourceRecord
 from streams.errors import FaultError, SetupError
 from streams.ports import TableImage
@@ -83,6 +85,14 @@ class _Job:
     gone: frozenset[tuple[int, str]]
     """Inbound topics of a generation that are no longer there, by generation and logical name."""
 
+    def lives(self, generation: int, topic: str) -> bool:
+        """Whether what a generation calls by a topic's name is the topic that there is now."""
+        return (generation, topic) not in self.gone
+
+
+_Audited = tuple[PartitionReport, Exchange | None]
+"""What comes back of a partition; no transfers where one customer is audited alone."""
+
 
 Show = Callable[[int, int], None]
 """Told how far the audit is: ledger offsets, done and in all."""
@@ -101,9 +111,19 @@ def run_audit(settings: Settings, options: AuditOptions, show: Show) -> AuditRes
     else:
         chosen = [partition_of(options.scope.customer.encode(), job.partitions)]
     if options.jobs == 1 or len(chosen) == 1:
-        reports = _in_this_process(job, chosen, show)
+        audited = _in_this_process(job, chosen, show)
     else:
-        reports = _in_processes(job, chosen, show)
+        audited = _in_processes(job, chosen, show)
+    reports = [report for report, _ in audited]
+    exchanges = [exchange for _, exchange in audited if exchange is not None]
+    compare_exchanges(
+        job.bootstrap,
+        settings.topic_prefix,
+        {report.partition: report for report in reports},
+        exchanges,
+        options.scope.until_us,
+        job.lives,
+    )
     return AuditResult(reports, time.monotonic() - began)
 
 
@@ -149,7 +169,7 @@ def _check_stores(directories: Sequence[Path]) -> None:
             )
 
 
-def _in_this_process(job: _Job, partitions: Sequence[int], show: Show) -> list[PartitionReport]:
+def _in_this_process(job: _Job, partitions: Sequence[int], show: Show) -> list[_Audited]:
     total, done = _size(job, partitions), 0
     reports = []
     for partition in partitions:
@@ -179,7 +199,7 @@ def _begin(offsets: Any) -> None:
     _offsets = offsets
 
 
-def _in_processes(job: _Job, partitions: Sequence[int], show: Show) -> list[PartitionReport]:
+def _in_processes(job: _Job, partitions: Sequence[int], show: Show) -> list[_Audited]:
     # The largest first: with one partition per process the longest decides how long it takes.
     order = sorted(partitions, key=lambda p: -(_size(job, [p])))
     spawning = multiprocessing.get_context("spawn")
@@ -190,7 +210,7 @@ def _in_processes(job: _Job, partitions: Sequence[int], show: Show) -> list[Part
     ) as pool:
         futures = {partition: pool.submit(_audit_in_process, job, partition) for partition in order}
         try:
-            waiting: set[Future[PartitionReport]] = set(futures.values())
+            waiting: set[Future[_Audited]] = set(futures.values())
             while waiting:
                 done, waiting = wait(waiting, PROGRESS_SECONDS, FIRST_COMPLETED)
                 for future in done:
@@ -203,7 +223,7 @@ def _in_processes(job: _Job, partitions: Sequence[int], show: Show) -> list[Part
     return [futures[partition].result() for partition in partitions]
 
 
-def _result(future: Future[PartitionReport]) -> PartitionReport:
+def _result(future: Future[_Audited]) -> _Audited:
     try:
         return future.result()
     except BrokenProcessPool as error:
@@ -213,14 +233,14 @@ def _result(future: Future[PartitionReport]) -> PartitionReport:
         ) from error
 
 
-def _audit_in_process(job: _Job, partition: int) -> PartitionReport:
+def _audit_in_process(job: _Job, partition: int) -> _Audited:
     def shown(offset: int) -> None:
         _offsets[partition] = offset
 
     return _audit(job, partition, shown)
 
 
-def _audit(job: _Job, partition: int, shown: Callable[[int], None]) -> PartitionReport:
+def _audit(job: _Job, partition: int, shown: Callable[[int], None]) -> _Audited:
     began = time.monotonic()
     gc.set_threshold(GC_THRESHOLD)
     prefix = job.settings.topic_prefix
@@ -238,15 +258,21 @@ def _audit(job: _Job, partition: int, shown: Callable[[int], None]) -> Partition
             rows = ClickHouseAuditedRows(warehouse, job.options.scope.customer)
             check = RowCheck(rows, partition, job.options.scope.customer)
         history = _history(ends)
-        lives = PartitionBooks(partition, books, lambda g, topic: (g, topic) not in job.gone)
-        each_cycle = _tell(check, job.options.scope, shown)
-        report = audit_partition(lives, history.context, images, job.options.scope, each_cycle)
+        lives = PartitionBooks(partition, books, job.lives)
+        each_cycle, scope = _tell(check, job.options.scope, shown), job.options.scope
+        sent = None if scope.customer is not None else Sent(job.partitions)
+        report = audit_partition(lives, history.context, images, scope, each_cycle, sent)
+        exchange = None
+        if sent is not None:
+            received = Received(job.partitions, scope.until_us)
+            received.read(report, books[TRANSFERS.name])
+            exchange = Exchange(partition, job.partitions, sent, received)
         if check is not None and rows is not None:
             _await_rows(rows, check.lasts(), partition, job.options.wait_seconds)
-            whole = job.options.scope == Scope()
+            whole = scope == Scope()
             check.finish(report, books.__getitem__, job.marks if whole else {})
     report.seconds = time.monotonic() - began
-    return report
+    return report, exchange
 
 
 def _history(ends: LogEnds) -> CatalogHistory:

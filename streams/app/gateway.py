@@ -5,9 +5,9 @@
 """
 
 import asyncio
-import gc
 import ipaddress
 import logging
+import random
 import secrets
 import signal
 import socket
@@ -24,6 +24,8 @@ from streams.adapters.inbound import KafkaInbound
 from streams.adapters.key_feed import KeyFeed
 from streams.adapters.owners import OwnerDirectory
 from streams.app.addresses import kafka_bootstrap
+from streams.app.asks import LogAsks
+from streams.app.garbage import look_for_garbage_seldom
 from streams.app.generations import check_topics
 from streams.app.keys import check_exposed, keep_uses, key_ring
 from streams.app.statement import ClickHouseEntries
@@ -49,9 +51,8 @@ WATCH_SECONDS: Final = 1.0
 STOP_SECONDS_MAX: Final = DRAIN_SECONDS + 2.0
 """How long the server may take to answer what is under way when it stops."""
 
-GARBAGE_THRESHOLDS: Final = (100_000, 50, 1_000)
-"""When Python looks for cycles of garbage: a request leaves none, and looking takes milliseconds in
-which nobody is answered."""
+CHATTY: Final = ("uvicorn", "aiokafka")
+"""Libraries of whose messages only warnings are passed on."""
 
 
 def all_routes() -> tuple[Route, ...]:
@@ -112,6 +113,7 @@ class GatewayHost:
         self._inbound: KafkaInbound[Appended] | None = None
         self._topics: RecordedTopics | None = None
         self._asking: Asking | None = None
+        self._asks: LogAsks | None = None
 
     async def start(self) -> str:
         """Connects, listens, and returns the URL under which it answers.
@@ -142,10 +144,12 @@ class GatewayHost:
         )
         await inbound.start()
         self._asking = Asking(self._owners, inbound, topics, asyncio.get_running_loop().time)
+        # Ids need to be unlike any other, not secret: the system is asked once, not per request.
+        ids = random.Random(secrets.randbits(256))  # noqa: S311
         services = Services(
             asking=self._asking,
             directory=topics,
-            new_id=lambda: secrets.token_hex(16),
+            new_id=lambda: f"{ids.getrandbits(128):032x}",
             now_us=SystemClock().now_us,
             metrics=Metrics(),
             not_ready=self._missing,
@@ -163,6 +167,8 @@ class GatewayHost:
         )
         self._using = asyncio.create_task(keep_uses(ring, settings.home, self._address))
         await self._listen(self._server, bound)
+        self._asks = LogAsks(settings, services)
+        self._asks.start()
         scheme = "http" if settings.gateway_tls_certificate is None else "https"
         return f"{scheme}://{self._host}:{bound.getsockname()[1]}"
 
@@ -178,11 +184,14 @@ class GatewayHost:
 
     async def watch(self) -> None:
         """Returns when the server has ended. Raises FaultError where the catalog cannot be followed
-        or another generation of the topics has begun: then the process has to start anew."""
+        or another generation of the topics has begun, and what ended the following of `asks`: then
+        the process has to start anew."""
         assert self._serving is not None, "watched before its start"
         assert self._topics is not None, "watched before its start"
+        assert self._asks is not None, "watched before its start"
         while not self._serving.done():
             await asyncio.wait({self._serving}, timeout=WATCH_SECONDS)
+            self._asks.check()
             await self._feed.context()
             recorded = self._feed.view.generation
             if recorded is None or recorded.generation != self._topics.generation:
@@ -194,9 +203,12 @@ class GatewayHost:
 
     async def stop(self) -> None:
         """Answers what is under way, then closes everything. May be called at any time."""
+        leaving = None if self._asks is None else asyncio.create_task(self._asks.stop())
         if self._server is not None and self._serving is not None:
             self._server.should_exit = True
             await asyncio.wait({self._serving}, timeout=STOP_SECONDS_MAX)
+        if leaving is not None:
+            await leaving
         if self._bound is not None:
             self._bound.close()
         if self._using is not None:
@@ -236,19 +248,24 @@ def run_gateway(settings: Settings, say: Callable[[str], None]) -> None:
     Raises SetupError, TransientError or FaultError; then a supervisor may start it again.
     """
     _log_to_stderr(settings.log_level)
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GARBAGE_THRESHOLDS)
+    look_for_garbage_seldom()
     uvloop.run(_serve(settings, say))
 
 
 def _log_to_stderr(level: str) -> None:
+    """Does nothing where logging has been set up: only a process of ours has nobody else's."""
+    to_stderr = logging.StreamHandler()
+    to_stderr.addFilter(_worth_saying)
     logging.basicConfig(
-        level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+        level=level.upper(),
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        handlers=[to_stderr],
     )
+
+
+def _worth_saying(record: logging.LogRecord) -> bool:
     # Theirs tell of every connection; what is worth knowing of it we say ourselves.
-    for name in ("uvicorn", "aiokafka"):
-        logging.getLogger(name).setLevel(max(logging.getLogger().level, logging.WARNING))
+    return record.levelno >= logging.WARNING or record.name.partition(".")[0] not in CHATTY
 
 
 async def _serve(settings: Settings, say: Callable[[str], None]) -> None:

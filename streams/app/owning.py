@@ -13,6 +13,7 @@ from schemas.rpc import Answer, Ask
 from streams.adapters.hop import HopServer
 from streams.adapters.lease_log import KafkaLeaseLog
 from streams.adapters.owners import OwnerAnnouncer
+from streams.agents.groups import GROUP_SECONDS_MIN
 from streams.agents.lease import Surroundings, Tables
 from streams.agents.preflights import OwnerDesk
 from streams.app.gateway import GatewayHost
@@ -69,6 +70,7 @@ class Owning:
                     halt=halt,
                     nonce=lambda: secrets.token_hex(NONCE_BYTES),
                     address=address,
+                    group_seconds_min=GROUP_SECONDS_MIN,
                 )
             )
 
@@ -83,9 +85,19 @@ class Owning:
         assert self._desk is not None, "asked before its start"
         return self._desk
 
+    @property
+    def is_asked(self) -> bool:
+        """Whether somebody waits for an answer, or has asked within a second."""
+        return self._desk is not None and self._desk.is_asked
+
     async def ask(self, partition: int, ask: Ask, timeout_seconds: float) -> Answer:
         """The answer of the partition's owner, as the hop and a gateway inside want it."""
         return await self.desk.ask(partition, ask, timeout_seconds)
+
+    async def release(self) -> None:
+        """Gives the leases up, where there are any yet."""
+        if self._desk is not None:
+            await self._desk.release()
 
     async def start(self) -> None:
         """Listens, announces, serves. Does nothing where that is under way. Raises SetupError and

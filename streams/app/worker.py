@@ -4,7 +4,6 @@ Read it top to bottom: the tables, the agent, the parts around them, the run.
 """
 
 import asyncio
-import gc
 import logging
 import os
 import sys
@@ -27,9 +26,12 @@ from streams.adapters.store import BatchTable, FaustStore
 from streams.adapters.tails import read_tails
 from streams.agents.cycle import CycleOutcome, PartitionCycle, read_progress
 from streams.agents.ownership import CycleBounds, Ownership
+from streams.agents.pace import PERIOD_SECONDS_WHILE_ASKED
 from streams.agents.positions import start_positions
+from streams.agents.turns import TURNS_FOR_ANSWERS, TURNS_WHILE_BEHIND, SharedTurns
 from streams.agents.wholeness import TAILS, check_whole
 from streams.app.addresses import kafka_bootstrap
+from streams.app.garbage import look_for_garbage_seldom
 from streams.app.generations import check_installation, check_topics
 from streams.app.owning import Owning
 from streams.domain.state import Progress
@@ -48,6 +50,14 @@ CYCLES_AT_ONCE: Final = 16
 """Partitions whose transactions may be in flight together: committing is waiting, and eight
 partitions that commit one after the other would wait eight times."""
 
+CYCLE_RECORDS_WHILE_ASKED: Final = 1_000
+"""Records of a cycle while agents wait for decisions: encoding and storing what becomes of them
+takes some 6 ms, in which nobody is answered."""
+
+CATCH_UP_US: Final = 1_000_000
+"""How long usage may wait before cycles stand back less for answers: a fifth of the lag with which
+an owner gives none."""
+
 FETCH_BYTES_MAX: Final = 512 * 1024
 """Bytes that one fetch brings from one partition: some 1,300 records of usual size. Larger ones
 were no faster and took 85 MiB more (decision 015)."""
@@ -56,12 +66,6 @@ were no faster and took 85 MiB more (decision 015)."""
 HEARTBEAT_SECONDS: Final = 0.3
 """A member learns of a rebalance by its next heartbeat, so this is the larger part of a planned
 hand-over; a heartbeat is one small request."""
-
-
-GARBAGE_THRESHOLDS: Final = (100_000, 50, 1_000)
-"""When Python looks for cycles of garbage. Its own 700 new objects are two hundred events, whose
-records and facts hold no cycle; a hundred thousand are some thirty thousand events, and looking
-through those takes milliseconds."""
 
 
 STOP_SECONDS_MAX: Final = 8.0
@@ -99,6 +103,20 @@ def make_app(settings: Settings, bootstrap: str) -> BatchApp:
     )
 
 
+def cycle_bounds(settings: Settings) -> tuple[CycleBounds, CycleBounds]:
+    """What a cycle may take, usually and while agents wait for decisions."""
+    records_max, pause_seconds = settings.cycle_records_max, settings.cycle_pause_ms / 1000
+    return (
+        CycleBounds(records_max, CYCLE_BYTES_MAX, pause_seconds),
+        CycleBounds(
+            min(records_max, CYCLE_RECORDS_WHILE_ASKED),
+            CYCLE_BYTES_MAX,
+            pause_seconds,
+            PERIOD_SECONDS_WHILE_ASKED,
+        ),
+    )
+
+
 class Worker:
     """A worker process: `run()` returns when it was asked to stop."""
 
@@ -131,16 +149,16 @@ class Worker:
         self._log = KafkaCycleLog(bootstrap, settings.app_id, prefix)
         self._catalog = CatalogFollower(bootstrap, prefix)
         self._store = store = FaustStore(tables)
-        clock = SystemClock()
+        self._clock = clock = SystemClock()
         ready = app.channel()
+        turns = SharedTurns(self._turns_for_answers)
+        usual, while_asked = cycle_bounds(settings)
         self._ownership = Ownership(
             make_cycle=lambda partition: PartitionCycle(
-                partition, store, self._log, clock, self._catalog
+                partition, store, self._log, clock, self._catalog, turns
             ),
             announce=lambda partition: _announce(ready, partition),
-            bounds=CycleBounds(
-                settings.cycle_records_max, CYCLE_BYTES_MAX, settings.cycle_pause_ms / 1000
-            ),
+            bounds=lambda: while_asked if self._owning.is_asked else usual,
             halt=halt,
             observe=self._committed,
         )
@@ -167,6 +185,18 @@ class Worker:
             """Whose turn it is: one cycle for each announcement of a partition with records."""
             async for partition in partitions:
                 await self._ownership.turn(partition)
+
+    def _turns_for_answers(self) -> int:
+        """How many turns of the loop stand between two pieces of a cycle now."""
+        if not self._owning.is_asked:
+            return 0
+        return TURNS_WHILE_BEHIND if self._is_behind() else TURNS_FOR_ANSWERS
+
+    def _is_behind(self) -> bool:
+        """Whether folding is what answers wait for: usage that is too old ends them all (P7)."""
+        waiting = (self._ownership.waiting_since_us(p) for p in self._ownership.partitions)
+        oldest_us = min((since for since in waiting if since is not None), default=None)
+        return oldest_us is not None and self._clock.now_us() - oldest_us > CATCH_UP_US
 
     def _generation(self) -> int:
         generation = self._catalog.view.generation
@@ -214,7 +244,7 @@ class Worker:
     async def release(self) -> None:
         """Gives up the transactional ids and the leases."""
         self._tenure += 1
-        await asyncio.gather(self._log.release(), self._owning.desk.release())
+        await asyncio.gather(self._log.release(), self._owning.release())
 
     async def quiesce(self) -> None:
         """Waits for running cycles. A take that is under way is for an assignment that is over."""
@@ -301,14 +331,6 @@ def _log_cycle(partition: int, outcome: CycleOutcome) -> None:
     )
 
 
-def _freeze_garbage() -> None:
-    # What was loaded at the start lives for ever, and what waits in the inboxes holds no cycles:
-    # looking through both again and again took a fifth of the worker's time.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*GARBAGE_THRESHOLDS)
-
-
 def _end_in_time(*_args: Any, **_kwargs: Any) -> None:
     # A rebalance that meets the end of a worker can leave Faust waiting for its consumer for ever.
     timer = threading.Timer(STOP_SECONDS_MAX, _end_now)
@@ -333,7 +355,7 @@ def run_worker(settings: Settings) -> None:
     lock = lock_state_directory(state_directory(settings))
     mode_loop.use("uvloop")
     worker = Worker(settings)
-    _freeze_garbage()
+    look_for_garbage_seldom()
     try:
         worker.run(settings.log_level)
     finally:

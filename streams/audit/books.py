@@ -3,6 +3,7 @@
 from bisect import bisect_left
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import tee
 from operator import attrgetter
 from typing import Final
 
@@ -18,11 +19,12 @@ _offset: Final = attrgetter("offset")
 
 
 class Cursor:
-    """A book read once, from an offset on, in order."""
+    """A book read once, in order."""
 
-    def __init__(self, book: Book) -> None:
-        self.start = book.start
-        self._batches = book.batches(book.start)
+    def __init__(self, book: Book, batches: Iterator[Sequence[SourceRecord]] | None = None) -> None:
+        """`batches` are those of the book from its start where somebody else reads them too."""
+        self.start = self.passed = book.start
+        self._batches = book.batches(book.start) if batches is None else batches
         self._batch: Sequence[SourceRecord] = ()
         self._at = 0
 
@@ -37,6 +39,7 @@ class Cursor:
 
     def advance(self) -> None:
         """Passes the record that `peek` returned."""
+        self.passed = self._batch[self._at].offset + 1
         self._at += 1
 
     def below(self, offset: int) -> list[SourceRecord]:
@@ -46,7 +49,14 @@ class Cursor:
             end = bisect_left(self._batch, offset, self._at, key=_offset)
             found += self._batch[self._at : end]
             self._at = end
+        self.passed = max(self.passed, offset)
         return found
+
+
+def cursor_pair(book: Book) -> tuple[Cursor, Cursor]:
+    """Two cursors on one reading of a book: what lies between them is held in memory."""
+    one, other = tee(book.batches(book.start))
+    return Cursor(book, one), Cursor(book, other)
 
 
 @dataclass(slots=True)
@@ -58,10 +68,11 @@ class RecordedCycle:
     headed: bool = True
 
 
-def ledger_cycles(book: Book) -> Iterator[RecordedCycle]:
-    """The ledger cut where cycles begin. A cycle is in one transaction, so the last is whole."""
+def ledger_cycles(book: Book, offset: int = 0) -> Iterator[RecordedCycle]:
+    """The ledger from an offset on, cut where cycles begin. A cycle is in one transaction, so the
+    last is whole."""
     current: RecordedCycle | None = None
-    for batch in book.batches(book.start):
+    for batch in book.batches(max(book.start, offset)):
         for record in batch:
             if record.value is not None and record.value.startswith(CYCLE_HEAD):
                 if current is not None:
@@ -83,6 +94,7 @@ class CatalogHistory:
         self._records = records
         self._end = end
         self._contexts: dict[int, Context] = {}
+        self._view, self._folded = CatalogView(), 0
 
     def context(self, offset: int) -> Context:
         """The context as of the records below an offset.
@@ -93,14 +105,19 @@ class CatalogHistory:
             raise ValueError(f"the catalog ends at offset {self._end}")
         found = self._contexts.get(offset)
         if found is None:
-            view = CatalogView()
-            for at, record in self._records:
-                if at >= offset:
-                    break
-                view.fold(at, record)
-            view.passed(offset)
-            found = self._contexts[offset] = view.context()
+            found = self._contexts[offset] = self._view_at(offset).context()
         return found
+
+    def _view_at(self, offset: int) -> CatalogView:
+        """The catalog below an offset: mostly a little further than the last time."""
+        if offset < self._view.next_offset:
+            self._view, self._folded = CatalogView(), 0
+        view, records = self._view, self._records
+        while self._folded < len(records) and records[self._folded][0] < offset:
+            view.fold(*records[self._folded])
+            self._folded += 1
+        view.passed(offset)
+        return view
 
 
 Contexts = Callable[[int], Context]

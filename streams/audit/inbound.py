@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator, Mapping
 
 from schemas.structs import Consumed, CycleEntry
 from schemas.topics import PREFLIGHTS
-from streams.audit.books import Cursor
+from streams.audit.books import Cursor, cursor_pair
 from streams.audit.differ import shown
 from streams.audit.report import PartitionReport
 from streams.domain.facts import SourceRecord
@@ -23,7 +23,12 @@ class InboundBooks:
     ) -> None:
         self._report = report
         self._books = books
-        self._cursors = {name: Cursor(book) for name, book in books.items()}
+        self.preflights_ahead, preflights = cursor_pair(books[PREFLIGHTS.name])
+        """The same reading of `preflights`, for somebody who is further than the cycles."""
+        self._cursors = {
+            name: preflights if name == PREFLIGHTS.name else Cursor(book)
+            for name, book in books.items()
+        }
         self._lives = lives
         self._key = None if customer is None else customer.encode()
         self._positions: dict[str, int] = {}
@@ -56,6 +61,13 @@ class InboundBooks:
                 leases = piece.topic == PREFLIGHTS.name
                 records = [r for r in records if r.key == self._key or (leases and r.key is None)]
             yield records, latest_us
+
+    def begin_generation(self) -> None:
+        """A new generation reads `preflights` from its beginning again, made anew or not: what its
+        leases were is no state that it takes over."""
+        book = self._books[PREFLIGHTS.name]
+        self.preflights_ahead, self._cursors[PREFLIGHTS.name] = cursor_pair(book)
+        self._positions.pop(PREFLIGHTS.name, None)
 
     def _follow_on(self, own: CycleEntry, piece: Consumed, cursor: Cursor) -> None:
         due = self._positions.get(piece.topic)

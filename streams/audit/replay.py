@@ -17,14 +17,16 @@ from typing import Final
 from schemas import codec
 from schemas.money import parse_signed_amount
 from schemas.structs import CycleEntry, LedgerEntry, UsageEntry
-from schemas.topics import CLAIMS_CHANGELOG, DEAD_LETTERS, INBOUND, LEDGER
+from schemas.topics import CLAIMS_CHANGELOG, DEAD_LETTERS, INBOUND, LEDGER, PREFLIGHTS, TRANSFERS
 from streams.audit.aligned import NOT_OURS, AlignedBooks, internal_letters
 from streams.audit.books import Contexts, RecordedCycle, ledger_cycles
 from streams.audit.claims import ClaimWindow
+from streams.audit.decisions import DecisionCheck
 from streams.audit.differ import NUMBERS, compare_records
 from streams.audit.inbound import InboundBooks
 from streams.audit.report import PartitionReport
 from streams.audit.state_check import StateCheck
+from streams.audit.transfers import Sent
 from streams.domain.appends import claims_record, dead_letter_record, ledger_records
 from streams.domain.context import RULES_VERSION
 from streams.domain.decoding import decode_records
@@ -77,12 +79,14 @@ def audit_partition(
     images: Sequence[TableImage] = (),
     scope: Scope | None = None,
     each_cycle: EachCycle | None = None,
+    sent: Sent | None = None,
 ) -> PartitionReport:
     """Decides a partition again and compares: a function of its arguments.
 
-    Differences are in the report, never exceptions.
+    Differences are in the report, never exceptions. `sent` is told of what the cycles send to the
+    tasks of all partitions: whether it arrived shows there.
     """
-    replay = _Replay(books, contexts, images, scope or Scope(), each_cycle)
+    replay = _Replay(books, contexts, images, scope or Scope(), each_cycle, sent)
     try:
         replay.run()
     except CannotTellError as reason:
@@ -98,21 +102,28 @@ class _Replay:
         images: Sequence[TableImage],
         scope: Scope,
         each_cycle: EachCycle | None,
+        sent: Sent | None,
     ) -> None:
         self.report = report = PartitionReport(books.partition)
         self._partition = books.partition
         self._contexts = contexts
         self._scope = scope
         self._each_cycle = each_cycle
+        self._sent = sent
         self._ledger = books.books[LEDGER.name]
         topics = {name: books.books[name] for name in INBOUND_NAMES}
+        self._lives = books.lives
         self._inbound = InboundBooks(report, topics, books.lives, scope.customer)
+        self._decisions = DecisionCheck(
+            report, self._inbound.preflights_ahead, contexts, scope.since_us, scope.customer
+        )
         self._aligned = AlignedBooks(
             report, books.books[DEAD_LETTERS.name], books.books[CLAIMS_CHANGELOG.name]
         )
         self._claims = ClaimWindow()
         self._state = PartitionState(Progress(), claims=self._claims.claims)
         self._tables = StateCheck(report, images, scope.customer)
+        self._renumbered = False
 
     def run(self) -> None:
         """All cycles of the range, then what is left over."""
@@ -170,15 +181,22 @@ class _Replay:
         inside = self._scope.since_us is None or own.decided_at >= self._scope.since_us
         state, report = self._state, self.report
         report.cycles += 1
+        if own.generation > state.progress.generation:
+            self._inbound.begin_generation()
+            self._decisions.rewound(self._inbound.preflights_ahead)
         if inside and self._inbound.holds(own):
-            self._decide_again(own, cycle, letters, segment)
+            entries = self._decide_again(own, cycle, letters, segment)
         else:
             report.given += 1
-            self._take_as_recorded(own, cycle, segment, inside=inside)
+            entries = self._take_as_recorded(own, cycle, segment, inside=inside)
+        if self._sent is not None and self._lives(own.generation, TRANSFERS.name):
+            first, last = cycle.records[0].offset, cycle.records[-1].offset
+            self._sent.add(first, last + 1, entries)
         if inside:
             self._count(own, cycle)
             if self._each_cycle is not None:
                 self._each_cycle(own, cycle.records, letters)
+        self._decide_preflights_again(own)
         self._tables.after(own, state, None if segment is None else segment.offset)
         self._claims.add(state.new_claims, own.decided_at)
         state.new_claims = {}
@@ -191,7 +209,7 @@ class _Replay:
         cycle: RecordedCycle,
         letters: Sequence[SourceRecord],
         segment: SourceRecord | None,
-    ) -> None:
+    ) -> Sequence[LedgerEntry]:
         state, place = self._state, f"cycle {own.cycle}"
         try:
             context = self._contexts(own.catalog_offset)
@@ -200,8 +218,15 @@ class _Replay:
                 f"{place}: the catalog up to offset {own.catalog_offset} cannot be read: {fault}"
             ) from fault
         began_anew = own.generation > state.progress.generation
+        if self._renumbered and not began_anew:
+            # One entry more or less is one difference, and not all that are numbered after it.
+            state.progress.next_sequence = own.sequence
+            state.progress.next_dead_letter = own.dead_letter_sequence - own.dead_letters
         first_sequence = 0 if began_anew else state.progress.next_sequence
         domain_time_us, facts = state.progress.domain_time_us, list[Fact | Rejected]()
+        if self._scope.customer is not None:
+            # It is that of all customers, whose records are not read here.
+            domain_time_us = max(domain_time_us, own.decided_at)
         internal = internal_letters(letters)
         for records, latest_us in self._inbound.take(own):
             domain_time_us = max(domain_time_us, latest_us)
@@ -226,6 +251,17 @@ class _Replay:
             self._compare(result, cycle, letters, segment)
         else:
             self._compare_customer(result, cycle, letters, self._scope.customer.encode())
+        return result.entries
+
+    def _decide_preflights_again(self, own: CycleEntry) -> None:
+        """The decisions that saw the state as it is now."""
+        if not self._lives(own.generation, PREFLIGHTS.name):
+            return
+        try:
+            partitions = self._contexts(own.catalog_offset).partitions
+        except ValueError:
+            return  # only of a cycle that is taken as recorded
+        self._decisions.after(own, self._state, partitions)
 
     def _compare(
         self,
@@ -237,10 +273,12 @@ class _Replay:
         report, head = self.report, result.entries[0]
         assert isinstance(head, CycleEntry)
         entries = ledger_records(result.entries)
-        compare_records(report, "ledger", cycle.records, entries, codec.decode_entry)
         first = head.dead_letter_sequence - head.dead_letters
         due = [dead_letter_record(r, head, n) for n, r in enumerate(result.rejected, first)]
-        compare_records(report, "dead letters", letters, due, codec.decode_dead_letter)
+        self._renumbered = (len(entries), len(due)) != (len(cycle.records), len(letters))
+        numbers = NUMBERS if self._renumbered else ()
+        compare_records(report, "ledger", cycle.records, entries, codec.decode_entry, numbers)
+        compare_records(report, "dead letters", letters, due, codec.decode_dead_letter, numbers)
         claims, place = self._state.new_claims, f"cycle {head.cycle}"
         if segment is None:
             if claims and self._aligned.segments_whole:
@@ -278,7 +316,7 @@ class _Replay:
         segment: SourceRecord | None,
         *,
         inside: bool,
-    ) -> None:
+    ) -> Sequence[LedgerEntry]:
         state = self._state
         entries: list[LedgerEntry] = []
         for record in cycle.records:
@@ -296,6 +334,7 @@ class _Replay:
         self._inbound.skip(own)
         if inside:
             self._bill(entries)
+        return entries
 
     def _bill(self, entries: Sequence[LedgerEntry]) -> None:
         report, costs = self.report, self.report.cost_pico

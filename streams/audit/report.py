@@ -60,6 +60,10 @@ class PartitionReport:
     last_offset: int | None = None
     last_sequence: int = -1
     consumed: dict[str, int] = field(default_factory=dict)
+    decisions: int = 0
+    """Preflights decided again on what their owner saw."""
+    decisions_given: int = 0
+    """Those taken as they stand, because what they saw is not known."""
     waiting: int = 0
     """Inbound offsets that no cycle has taken yet."""
     tables: list[str] = field(default_factory=list)
@@ -98,6 +102,8 @@ def as_plain(report: PartitionReport) -> dict[str, object]:
         "duplicates": report.duplicates,
         "refused": report.refused,
         "internal": report.internal,
+        "decisions": report.decisions,
+        "decisions_given": report.decisions_given,
         "entries": report.entries,
         "units": report.units,
         "first_offset": report.first_offset,

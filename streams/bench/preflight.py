@@ -3,6 +3,7 @@
   1. for each topology an installation of its own, its workers and its gateway     (preflight_stack)
   2. each scenario: budgets granted, load in an open loop with latency from the scheduled time
      (http_load), what was approved settled meanwhile                                      (agents)
+     or usage recorded, one answer after the other                               (preflight_records)
   3. what nobody answered is asked again with the same keys, as agents do
   4. the rest of the holds expires; then the ledger says what was overspent, and what leaked
                                                                                   (preflight_books)
@@ -14,6 +15,7 @@ fifty agents ask at once: overspend has its chance.
 import asyncio
 import contextlib
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
@@ -25,12 +27,13 @@ from streams.bench.agents import TTL_SECONDS, Agents, merged, settle
 from streams.bench.broker import Feeder, follow
 from streams.bench.events import SEED, Workload, yesterday_us
 from streams.bench.ground import Ground
-from streams.bench.http_load import HttpLoad, Measured, Plan
+from streams.bench.http_load import HttpLoad, Make, Measured, Plan, Take
 from streams.bench.ingesting import ingesting
 from streams.bench.latency import percentile
 from streams.bench.loaded import Loaded, install
 from streams.bench.preflight_books import DecisionBooks, Verdict
 from streams.bench.preflight_plan import NAMES, PLANNED, Scenario, granted_units, targets
+from streams.bench.preflight_records import Recorders
 from streams.bench.preflight_stack import Stack, Topology, running
 from streams.bench.report import Report, at_most, machine
 from streams.embedded.ports import LOOPBACK
@@ -115,7 +118,11 @@ def _measure(
     with running(ground, loaded.settings, topology) as stack:
         done, books = uvloop.run(run_scenarios(loaded, stack, options, topology, scenarios))
     for each in done:
-        _add(report, topology, each, books.judge(each.agents.told, each.agents.customers))
+        verdict = books.judge(each.agents.told, each.agents.customers)
+        _add(report, topology, each, verdict)
+        if isinstance(each.agents, Recorders):
+            name = f"{topology.name}, {each.scenario.name}, lost or counted twice"
+            report.add(name, each.agents.miscounted(books), "records", at_most(0))
     verdict = books.judge(merged([each.agents for each in done]))
     for fault in verdict.faults:
         ground.say(f"{topology.name}: {fault}")
@@ -158,20 +165,16 @@ async def _run(
     feeder: Feeder,
 ) -> Done:
     customers = [f"bench-{number:02d}-{budget:02d}" for budget in range(scenario.budgets)]
-    agents = Agents(f"{number:02d}", customers, options.partitions)
+    kind = Recorders if scenario.records else Agents
+    agents = kind(f"{number:02d}", customers, options.partitions)
+    acts = _acts(scenario, agents)
     plan = Plan(scenario.connections, options.seconds, scenario.rate, WARM_SECONDS)
     asks = None if plan.rate is None else plan.rate * (plan.seconds + plan.warm_seconds)
     units = granted_units(asks, scenario.budgets)
     await asyncio.gather(*(stack.grant(customer, units) for customer in customers))
     dead = []
     with ingesting(loaded, scenario.ingest, plan.warm_seconds + plan.seconds) as (go, ingested):
-        load = HttpLoad(
-            LOOPBACK,
-            stack.port,
-            plan,
-            agents.lookup if scenario.lookups else agents.preflight,
-            (lambda *_: None) if scenario.lookups else agents.take,
-        )
+        load = HttpLoad(LOOPBACK, stack.port, plan, acts.make, acts.take)
         settling = asyncio.create_task(settle(agents, feeder))
         if scenario.kills:
             victim = stack.workers[0]
@@ -190,30 +193,49 @@ async def _run(
             with contextlib.suppress(asyncio.CancelledError):
                 await settling
     stack.check(dead)
-    left = [] if scenario.lookups else agents.unanswered(measured.sent)
-    await _ask_again(stack, agents, left)
+    left = acts.unanswered(measured.sent)
+    await _ask_again(stack, acts, left)
     await feeder.feed(agents.settlements())
     return Done(scenario, agents, measured, busy, cpu, len(left), ingested.value)
 
 
-async def _ask_again(stack: Stack, agents: Agents, numbers: list[int]) -> None:
+@dataclass(frozen=True, slots=True)
+class Acts:
+    """What the agents of a scenario do: a request by its number, what is done with its answer, and
+    the numbers below another one that have none yet."""
+
+    make: Make
+    take: Take
+    unanswered: Callable[[int], list[int]]
+
+
+def _acts(scenario: Scenario, agents: Agents) -> Acts:
+    if scenario.lookups:
+        return Acts(agents.lookup, lambda *_: None, lambda _sent: [])
+    if isinstance(agents, Recorders):
+        return Acts(agents.record, agents.take_record, agents.unrecorded)
+    return Acts(agents.preflight, agents.take, agents.unanswered)
+
+
+async def _ask_again(stack: Stack, acts: Acts, numbers: list[int]) -> None:
     """Asks what nobody answered until somebody does. Raises TransientError."""
     deadline = time.monotonic() + ASK_AGAIN_SECONDS_MAX
     while numbers:
         asked = numbers
 
         def make(index: int, asked: list[int] = asked) -> bytes:
-            return agents.preflight(asked[index])
+            return acts.make(asked[index])
 
         def take(index: int, status: int, body: bytes, asked: list[int] = asked) -> None:
-            agents.take(asked[index], status, body)
+            acts.take(asked[index], status, body)
 
         plan = Plan(8, len(asked) / ASK_AGAIN_RATE, ASK_AGAIN_RATE, warm_seconds=0)
         await HttpLoad(LOOPBACK, stack.port, plan, make, take).run()
-        numbers = [n for n in asked if n in set(agents.unanswered(max(asked) + 1))]
+        missing = set(acts.unanswered(max(asked) + 1))
+        numbers = [number for number in asked if number in missing]
         if numbers and time.monotonic() > deadline:
             raise TransientError(
-                f"{len(numbers)} preflights have no answer {ASK_AGAIN_SECONDS_MAX:.0f} s after the "
+                f"{len(numbers)} requests have no answer {ASK_AGAIN_SECONDS_MAX:.0f} s after the "
                 "load",
                 action="Read the logs of worker and gateway, then run the benchmark again.",
             )
@@ -223,12 +245,15 @@ async def _read_until_closed(loaded: Loaded, parts: list[Agents]) -> DecisionBoo
     """The ledger, read until every hold is closed and every answer stands there, or the time for
     that is over."""
     settings, books, told = loaded.settings, DecisionBooks(), merged(parts)
+    customers = [customer for agents in parts for customer in agents.customers]
     deadline = time.monotonic() + CLOSING_SECONDS_MAX
 
     def enough() -> bool:
         if time.monotonic() > deadline:
             return True
-        return not books.open_holds and books.knows(told)
+        counted = all(not one.miscounted(books) for one in parts if isinstance(one, Recorders))
+        # What the probes of a start hold stays open for its hour.
+        return counted and not books.open_holds(customers) and books.knows(told)
 
     await follow(
         loaded.ground.bootstrap,
@@ -265,7 +290,7 @@ def _add(report: Report, topology: Topology, done: Done, verdict: Verdict) -> No
     report.add(f"{name}, not answered at first", failed, "requests", tolerated)
     if scenario.kills:
         report.add(f"{name}, asked again", done.asked_again, "requests")
-    if not scenario.lookups:
+    if not scenario.lookups and not scenario.records:
         report.add(f"{name}, approved", verdict.approved, "decisions")
         report.add(f"{name}, refused", verdict.refused, "decisions")
         report.add(f"{name}, overspent", verdict.overspent_units, "units", at_most(0))

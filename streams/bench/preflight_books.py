@@ -4,7 +4,7 @@ that nobody closes, was anybody told what does not count?
 Reads the ledger and adds up anew, with nothing of what decided. Judges overspend at each approval,
 in the order of the ledger: what was used and what is held, this hold included, may not exceed what
 was granted by then. The loads of these benchmarks use no more than they held, so any excess is the
-owner's.
+owner's. A task is judged by its ceiling in the same way.
 """
 
 from collections import Counter
@@ -15,16 +15,21 @@ from typing import Final
 from schemas import codec
 from schemas.money import PICO, parse_signed_amount
 from schemas.structs import (
+    CeilingEntry,
     ClosingEntry,
     CycleEntry,
     DecisionEntry,
     ExtensionEntry,
     GrantEntry,
+    SettlementEntry,
     UsageEntry,
 )
 
 UNIT: Final = "unit"
 """The denomination in which these benchmarks ask."""
+
+TASK: Final = "task "
+"""Begins the name of a task's account here, so that a customer may have the name of a task."""
 
 FAULTS_KEPT: Final = 5
 """The first ones show what kind of fault it is."""
@@ -85,7 +90,7 @@ class DecisionBooks:
     def __init__(self) -> None:
         """Nothing was read yet."""
         self.decisions: dict[tuple[str, str], Told] = {}
-        """By customer and idempotency key, as the ledger has them."""
+        """By customer (or TASK and the ref) and idempotency key, as the ledger has them."""
         self.void_records = 0
         """Records of owners that had lost their lease: they count nowhere, and nobody may have been
         told of them."""
@@ -95,10 +100,9 @@ class DecisionBooks:
         self._doubled = 0
         self._faults: list[str] = []
 
-    @property
-    def open_holds(self) -> int:
-        """Holds that nothing has closed so far."""
-        return sum(len(account.open) for account in self._accounts.values())
+    def open_holds(self, customers: Collection[str]) -> int:
+        """Holds of these customers that nothing has closed so far."""
+        return sum(len(self._account(customer).open) for customer in customers)
 
     def take(self, partition: int, _key: bytes | None, value: bytes, _at_ms: int) -> None:
         """Takes a committed record of the ledger."""
@@ -113,6 +117,10 @@ class DecisionBooks:
                 self._account(entry.customer_id).granted += units(entry.amount)
         elif isinstance(entry, UsageEntry):
             self._account(entry.customer_id).used += entry.units
+        elif isinstance(entry, SettlementEntry):
+            self._account(TASK + entry.task_ref).used += entry.units
+        elif isinstance(entry, CeilingEntry):
+            self._account(TASK + entry.task_ref).granted = units(entry.amount)
         elif isinstance(entry, DecisionEntry):
             self._take_decision(entry)
         elif isinstance(entry, ClosingEntry):
@@ -121,23 +129,26 @@ class DecisionBooks:
             self._fault(f"hold {entry.reservation_id} was extended, and nobody asked for it")
 
     def _take_decision(self, entry: DecisionEntry) -> None:
-        key = (entry.customer_id, entry.event_id)
+        name = _name(entry)
+        key = (name, entry.event_id)
         if key in self.decisions:
             self._doubled += 1
             self._fault(f"{key} was decided twice")
         self.decisions[key] = Told(entry.approved, entry.reservation_id)
         if not entry.approved:
             return
-        account, amount = self._account(entry.customer_id), units(entry.amount)
+        account, amount = self._account(name), units(entry.amount)
+        if entry.ceiling:
+            account.granted = units(entry.ceiling)
         account.open[entry.reservation_id] = amount
         account.held += amount
         excess = account.used + account.held - account.granted
         if excess > account.overspent:
             account.overspent = excess
-            self._fault(f"{entry.reservation_id} of {entry.customer_id} exceeds it by {excess}")
+            self._fault(f"{entry.reservation_id} of {name} exceeds it by {excess}")
 
     def _take_closing(self, entry: ClosingEntry) -> None:
-        account = self._account(entry.customer_id)
+        account = self._account(_name(entry))
         self._closed[entry.reservation_id] += 1
         amount = account.open.pop(entry.reservation_id, None)
         if amount is None:
@@ -146,12 +157,16 @@ class DecisionBooks:
         else:
             account.held -= amount
 
-    def _account(self, customer_id: str) -> _Account:
-        return self._accounts.setdefault(customer_id, _Account())
+    def _account(self, name: str) -> _Account:
+        return self._accounts.setdefault(name, _Account())
 
     def _fault(self, what: str) -> None:
         if len(self._faults) < FAULTS_KEPT:
             self._faults.append(what)
+
+    def used_units(self, customers: Collection[str]) -> int:
+        """What these customers have used."""
+        return sum(self._account(customer).used for customer in customers)
 
     def knows(self, told: Mapping[tuple[str, str], Told]) -> bool:
         """Whether every answer that was given has its decision here."""
@@ -183,6 +198,11 @@ class DecisionBooks:
             doubled=self._doubled,
             faults=tuple(faults),
         )
+
+
+def _name(entry: DecisionEntry | ClosingEntry) -> str:
+    """The account of a decision or of the end of a hold."""
+    return TASK + entry.task_ref if entry.account_kind == "task" else entry.customer_id
 
 
 def units(amount: str) -> int:

@@ -27,6 +27,8 @@ class Scenario:
     rate: float | None = 1_000.0
     budgets: int = 1
     lookups: bool = False
+    records: bool = False
+    """Whether usage is recorded, each record answered with what is left."""
     ingest: float = 0.0
     """Events per second that other customers use meanwhile."""
     kills: bool = False
@@ -43,6 +45,8 @@ USUAL: Final = (
     Scenario("fifty budgets", budgets=50),
     Scenario("at most", rate=None),
     Scenario("lookups", lookups=True),
+    Scenario("records, sequential", connections=1, rate=None, records=True),
+    Scenario("records, ten agents", connections=10, rate=None, records=True),
     Scenario("one budget, ingesting", ingest=10_000.0),
     Scenario("lookups, ingesting", lookups=True, ingest=10_000.0),
 )
@@ -60,6 +64,8 @@ def targets(topology: Topology, scenario: Scenario) -> dict[str, Target]:
         return {}
     if scenario.lookups:
         return {"p99": at_most(5)}
+    if scenario.records:
+        return {"p99": at_most(300)}
     if scenario.connections == 1:
         return {"p50": at_most(4)}
     if scenario.rate is None:

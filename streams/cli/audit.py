@@ -65,9 +65,10 @@ def audit(
 ) -> int:
     """Decide everything again from the log, and compare it with what is there.
 
-    Compares the ledger and the dead letters record by record, the tables and ClickHouse's rows.
-    Reads only; the installation may run. Exit codes: 0 all equal, 1 something differs, 2 wrong
-    usage or setup, 3 it cannot be told (the report says why).
+    Compares the ledger, the dead letters and the transfers record by record, each preflight with
+    what its owner saw, the tables and ClickHouse's rows. Reads only; the installation may run. Exit
+    codes: 0 all equal, 1 something differs, 2 wrong usage or setup, 3 it cannot be told (the report
+    says why).
     """
     options = AuditOptions(
         Scope(_time("--since", since), _time("--until", until), customer),
@@ -182,12 +183,18 @@ def _rows_text(rows: int, reports: list[PartitionReport]) -> str:
 def _verdict(result: AuditResult, code: int) -> str:
     reports = result.partitions
     records = sum(report.records for report in reports)
+    decisions = sum(report.decisions for report in reports)
+    unseen = sum(report.decisions_given for report in reports)
     given = sum(report.given for report in reports)
     internal = sum(report.internal for report in reports)
     waiting = sum(report.waiting for report in reports)
     tables = sum(len(report.tables) for report in reports)
     rate = f"{records / result.seconds:,.0f}/s" if result.seconds else ""
     said = [f"{records:,} records decided again in {result.seconds:.1f} s ({rate})"]
+    if decisions:
+        said.append(f"{decisions:,} preflights decided again on what they saw")
+    if unseen:
+        said.append(f"{unseen:,} preflights taken as recorded")
     said.append(f"{tables:,} tables compared")
     if given:
         said.append(f"{given:,} cycles taken as recorded")

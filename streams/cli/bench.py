@@ -10,7 +10,7 @@ import click
 
 from streams.bench.events import SEED
 from streams.bench.flatness import SCENARIOS, FlatnessOptions, run_flatness
-from streams.bench.ground import open_ground
+from streams.bench.ground import Ground, open_ground
 from streams.bench.latency import LatencyOptions, run_latency
 from streams.bench.pipeline import NAMES, SWEEPS, PipelineOptions, run_pipeline
 from streams.bench.preflight import PreflightOptions, run_preflight
@@ -116,16 +116,9 @@ def pipeline(
         only=frozenset(only or NAMES),
         sweeps=frozenset(sweep or (() if only else SWEEPS)),
     )
-
-    def measure() -> Report:
-        with open_ground(settings, say_on_stderr) as ground:
-            return run_pipeline(ground, options, _now_us())
-
-    return _shown(measure, json_file)
-
-
-def _now_us() -> int:
-    return time.time_ns() // 1_000  # noqa: TID251 - where the day of the events is chosen
+    return _measured(
+        settings, lambda ground, now_us: run_pipeline(ground, options, now_us), json_file
+    )
 
 
 @bench.command()
@@ -147,14 +140,13 @@ def recovery(
 
     From the assignment of its partitions to its first fetch; the group's own time stands beside it.
     """
-
-    def measure() -> Report:
-        with open_ground(settings, say_on_stderr) as ground:
-            return run_recovery(
-                ground, _now_us(), customers=customers, partitions=partitions, seed=seed
-            )
-
-    return _shown(measure, json_file)
+    return _measured(
+        settings,
+        lambda ground, now_us: run_recovery(
+            ground, now_us, customers=customers, partitions=partitions, seed=seed
+        ),
+        json_file,
+    )
 
 
 @bench.command()
@@ -213,12 +205,9 @@ def flatness(
     steady load.
     """
     options = FlatnessOptions(only=frozenset(only or SCENARIOS), **chosen)
-
-    def measure() -> Report:
-        with open_ground(settings, say_on_stderr) as ground:
-            return run_flatness(ground, options, _now_us())
-
-    return _shown(measure, json_file)
+    return _measured(
+        settings, lambda ground, now_us: run_flatness(ground, options, now_us), json_file
+    )
 
 
 @bench.command()
@@ -251,12 +240,9 @@ def latency(
     Under load in an open loop at 25, 50 and 75 % of the maximum.
     """
     options = LatencyOptions(rate=rate, seconds=seconds, partitions=partitions, seed=seed)
-
-    def measure() -> Report:
-        with open_ground(settings, say_on_stderr) as ground:
-            return run_latency(ground, options, _now_us())
-
-    return _shown(measure, json_file)
+    return _measured(
+        settings, lambda ground, now_us: run_latency(ground, options, now_us), json_file
+    )
 
 
 @bench.command()
@@ -301,10 +287,10 @@ def preflight(
     """Measure how fast a preflight is answered, and that nothing is overspent.
 
     Through the gateway, inside the worker and over a hop: one agent after the other; 50 agents on
-    one budget and on 50, at 1,000 a second; as many as there can be; lookups; the same while 10,000
-    events a second are ingested; and with one of two workers killed. Latency counts from the time
-    at which a request was due. Afterwards the ledger is read for overspend and leaked holds.
-    Nothing is pinned to cores.
+    one budget and on 50, at 1,000 a second; as many as there can be; lookups; records, each
+    answered with what is left; the same while 10,000 events a second are ingested; and with one of
+    two workers killed. Latency counts from the time at which a request was due. Afterwards the
+    ledger is read for overspend and leaked holds. Nothing is pinned to cores.
     """
     options = PreflightOptions(
         seconds=seconds,
@@ -314,19 +300,27 @@ def preflight(
         scenarios=frozenset(scenario),
         ingest=ingest,
     )
+    return _measured(
+        settings,
+        lambda ground, now_us: run_preflight(ground, options, now_us),
+        json_file,
+        pinned=False,
+    )
 
-    def measure() -> Report:
-        with open_ground(settings, say_on_stderr, pinned=False) as ground:
-            return run_preflight(ground, options, _now_us())
 
-    return _shown(measure, json_file)
-
-
-def _shown(measure: Callable[[], Report], json_file: Path | None) -> int:
-    """Measures, shows, writes; returns the exit code."""
+def _measured(
+    settings: Settings,
+    measure: Callable[[Ground, int], Report],
+    json_file: Path | None,
+    *,
+    pinned: bool = True,
+) -> int:
+    """Measures on a ground of its own, shows, writes; returns the exit code. `measure` is told the
+    time from which on its events lie."""
     try:
-        with signals_as_interrupt():
-            report = measure()
+        with signals_as_interrupt(), open_ground(settings, say_on_stderr, pinned=pinned) as ground:
+            now_us = time.time_ns() // 1_000  # noqa: TID251 - where the day of the events is chosen
+            report = measure(ground, now_us)
     except SetupError:
         raise
     except TollgateError as error:

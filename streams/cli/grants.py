@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from contextlib import closing
 from typing import Final
 
 import click
@@ -10,12 +9,12 @@ import click
 from schemas.budget import Denomination, Interval
 from schemas.times import format_time
 from streams.app.administration import Told, tell
-from streams.app.warehouse import clickhouse
-from streams.cli.budget import budget_dict
+from streams.app.balances import customer_budget
+from streams.cli.budget import amount_cells, budget_dict, nothing_known
 from streams.cli.invoice import as_of_line
 from streams.cli.options import with_settings
-from streams.cli.tables import amounts, console, counts, table
-from streams.invoicing.balance import BudgetReport, GrantBalance, budget_report
+from streams.cli.tables import console, table
+from streams.invoicing.balance import BudgetReport, GrantBalance
 from streams.settings import Settings
 
 DENOMINATIONS: Final = [item.value for item in Denomination]
@@ -84,10 +83,9 @@ def list_(settings: Settings, customer: str, as_json: bool) -> int:
 
     Exit code 1 for a customer of whom nothing is known.
     """
-    with closing(clickhouse(settings, analyst=True)) as warehouse:
-        report = budget_report(warehouse, customer)
+    report = customer_budget(settings, customer)
     if report is None:
-        click.echo(f"no entry of customer {customer!r} is in ClickHouse", err=True)
+        click.echo(nothing_known(customer), err=True)
         return 1
     if as_json:
         click.echo(json.dumps(budget_dict(report)["grants"], indent=2))
@@ -120,12 +118,11 @@ def print_grants(report: BudgetReport) -> None:
 
 
 def _cells(item: GrantBalance, now_us: int) -> list[str]:
-    shown = amounts if item.denomination == Denomination.USD else counts
     until = "-" if item.expires_at_us is None else format_time(item.expires_at_us)
     return [
         item.grant_id,
         item.denomination,
-        *shown([item.granted, item.left]),
+        *amount_cells(item.denomination, item.granted, item.left),
         str(item.priority),
         item.state(now_us),
         item.resets or "-",

@@ -33,6 +33,7 @@ COMMANDS: Final[dict[str, tuple[str, str]]] = {
     "keys": ("streams.cli.keys:keys", "Make, list and revoke API keys."),
     "grants": ("streams.cli.grants:grants", "Give a customer something to spend."),
     "limits": ("streams.cli.limits:limits", "Bound what a customer may use."),
+    "tasks": ("streams.cli.tasks:tasks", "Bound what the calls of a task may use."),
     "audit": ("streams.cli.audit:audit", "Decide everything again and compare."),
     "bench": ("streams.cli.bench:bench", "Measure speed on this machine."),
     "sql": ("streams.cli.sql:sql", "Run a query in ClickHouse."),

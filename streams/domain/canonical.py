@@ -7,6 +7,7 @@ older hashes.
 
 import binascii
 from hashlib import blake2b
+from typing import TypeVar
 
 from schemas.budget import Denomination
 from schemas.errors import RejectCode, RejectError
@@ -53,6 +54,8 @@ from streams.domain.facts import (
 )
 from streams.domain.periods import DAY_US
 
+B = TypeVar("B", Signal, Grant, Limit, Ceiling, Replay, Discard)
+
 
 def _hash(content: list[object]) -> bytes:
     # ascii() of strings and integers is unambiguous and the same on every Python; repr() is not, it
@@ -81,6 +84,20 @@ def _bytes(field: str, text: str) -> bytes:
         return binascii.a2b_base64(text, strict_mode=True)
     except (ValueError, binascii.Error):
         raise RejectError(RejectCode.INVALID_FIELD, f"{field}: not base64", field) from None
+
+
+def _stated(
+    record: SourceRecord, body: B, occurred_us: int | None, content: list[object], kind: str = ""
+) -> tuple[SourceRecord, B, bytes, bytes, int]:
+    """What the fact of an identified body begins with: record, body, claim key, body hash, event
+    time. `kind` is the topic's name unless its records claim in several ways."""
+    return (
+        record,
+        body,
+        claim_key(kind or record.topic, body.customer_id, body.source, body.event_id),
+        _hash(content),
+        record.appended_at_us if occurred_us is None else occurred_us,
+    )
 
 
 def usage_fact(record: SourceRecord, body: Usage) -> UsageFact:
@@ -138,13 +155,7 @@ def signal_fact(record: SourceRecord, body: Signal) -> SignalFact:
             content += (field, text)
     if body.cost_tracing:
         content.append("cost_tracing")
-    return SignalFact(
-        record,
-        body,
-        claim_key(record.topic, body.customer_id, body.source, body.event_id),
-        _hash(content),
-        record.appended_at_us if occurred is None else occurred,
-    )
+    return SignalFact(*_stated(record, body, occurred, content))
 
 
 def grant_fact(record: SourceRecord, body: Grant) -> GrantFact:
@@ -181,18 +192,8 @@ def grant_fact(record: SourceRecord, body: Grant) -> GrantFact:
         content += ("anchor", anchor)
     if rollover_max:
         content += ("rollover_max", rollover_max)
-    return GrantFact(
-        record,
-        body,
-        claim_key(record.topic, body.customer_id, body.source, body.event_id),
-        _hash(content),
-        record.appended_at_us if occurred is None else occurred,
-        amount,
-        effective,
-        expires,
-        anchor,
-        rollover_max,
-    )
+    stated = _stated(record, body, occurred, content)
+    return GrantFact(*stated, amount, effective, expires, anchor, rollover_max)
 
 
 def _anchor(body: Grant | Limit) -> int | None:
@@ -217,15 +218,7 @@ def limit_fact(record: SourceRecord, body: Limit) -> LimitFact:
         amount = parse_balance("amount", body.amount, body.denomination)
     content: list[object] = ["limit", occurred, body.agent_id, body.denomination.value, amount]
     content += (None if body.resets is None else body.resets.value, anchor)
-    return LimitFact(
-        record,
-        body,
-        claim_key(record.topic, body.customer_id, body.source, body.event_id),
-        _hash(content),
-        record.appended_at_us if occurred is None else occurred,
-        amount,
-        anchor,
-    )
+    return LimitFact(*_stated(record, body, occurred, content), amount, anchor)
 
 
 def ceiling_fact(record: SourceRecord, body: Ceiling) -> CeilingFact:
@@ -233,14 +226,10 @@ def ceiling_fact(record: SourceRecord, body: Ceiling) -> CeilingFact:
     amounts."""
     occurred = _time("occurred_at", body.occurred_at)
     amount = parse_balance("amount", body.amount, body.denomination)
-    return CeilingFact(
-        record,
-        body,
-        claim_key(f"{record.topic}.task", body.customer_id, body.source, body.event_id),
-        _hash(["ceiling", occurred, body.denomination.value, amount]),
-        record.appended_at_us if occurred is None else occurred,
-        amount,
-    )
+    content: list[object] = ["ceiling", occurred, body.denomination.value, amount]
+    # A task's ref may be the id of a customer: their records claim apart.
+    stated = _stated(record, body, occurred, content, kind=f"{record.topic}.task")
+    return CeilingFact(*stated, amount)
 
 
 def owner_fact(
@@ -256,6 +245,10 @@ def owner_fact(
     ceiling = None
     if body.task_ceiling is not None:
         ceiling = parse_balance("task_ceiling", body.task_ceiling, body.denomination)
+    for field in ("asked_estimate", "ceiling", "remaining"):
+        text = getattr(body, field)
+        if text is not None:
+            _amount(field, text)
     return PreflightFact(
         record,
         body,
@@ -294,28 +287,15 @@ def replay_fact(record: SourceRecord, body: Replay, inner: EventFact | Rejected)
     occurred = _time("occurred_at", body.occurred_at)
     content: list[object] = ["replay", occurred, body.letter_id, body.generation, body.topic]
     content += (body.partition, body.offset, body.appended_at, body.record_key, body.record_value)
-    return ReplayFact(
-        record,
-        body,
-        claim_key(record.topic, body.customer_id, body.source, body.event_id),
-        _hash(content),
-        record.appended_at_us if occurred is None else occurred,
-        Origin(body.generation, body.partition),
-        inner,
-    )
+    origin = Origin(body.generation, body.partition)
+    return ReplayFact(*_stated(record, body, occurred, content), origin, inner)
 
 
 def discard_fact(record: SourceRecord, body: Discard) -> DiscardFact:
     """The fact that a decoded discard states. Raises RejectError for an impossible time."""
     occurred = _time("occurred_at", body.occurred_at)
     content: list[object] = ["discard", occurred, body.letter_id, body.reason]
-    return DiscardFact(
-        record,
-        body,
-        claim_key(record.topic, body.customer_id, body.source, body.event_id),
-        _hash(content),
-        record.appended_at_us if occurred is None else occurred,
-    )
+    return DiscardFact(*_stated(record, body, occurred, content))
 
 
 def parse_balance(field: str, text: str, denomination: Denomination) -> int:

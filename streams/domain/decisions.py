@@ -69,7 +69,9 @@ class Decided:
     @property
     def opened(self) -> tuple[str, int] | None:
         """Denomination and ceiling of the task that the decision opens."""
-        return (self.denomination, self.ceiling) if self.opens and self.ceiling is not None else None
+        if not self.opens or self.ceiling is None:
+            return None
+        return self.denomination, self.ceiling
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +251,7 @@ class Standing:
 def preflight_record(ask: PreflightAsk, decided: Decided, standing: Standing) -> Preflight:
     """The record that states a decision."""
     denomination = decided.denomination
+    estimate = balance_text(denomination, decided.estimate)
     remaining = decided.remaining
     return Preflight(
         schema_version=SCHEMA_VERSION,
@@ -263,7 +266,9 @@ def preflight_record(ask: PreflightAsk, decided: Decided, standing: Standing) ->
         agent_id=ask.agent_id,
         task_ref=ask.task_ref,
         denomination=Denomination(denomination),
-        estimate=balance_text(denomination, decided.estimate),
+        estimate=estimate,
+        asked_estimate=None if ask.estimate == estimate else ask.estimate,
+        ceiling=ask.ceiling,
         approved=decided.approved,
         reason=decided.reason or None,
         remaining=None if remaining is None else balance_text(denomination, remaining),

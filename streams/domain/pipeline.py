@@ -9,14 +9,13 @@ and puts the cycle's own entry in front (D1). Order inside a cycle: budgets, pre
 signals, usage, each by offset.
 """
 
-from collections.abc import Iterable
+from collections.abc import Generator, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
 from schemas.envelope import SCHEMA_VERSION
 from schemas.errors import RejectCode
 from schemas.structs import (
-    ClosingEntry,
     Consumed,
     CycleEntry,
     GrantEntry,
@@ -27,6 +26,7 @@ from schemas.structs import (
 )
 from schemas.topics import INBOUND
 from streams.domain.budget import Account, add_grant, apply_limit, open_grant, spend
+from streams.domain.claiming import claim
 from streams.domain.context import RULES_VERSION, Context
 from streams.domain.entries import (
     Position,
@@ -38,7 +38,6 @@ from streams.domain.entries import (
 )
 from streams.domain.facts import (
     CeilingFact,
-    ClaimingFact,
     DiscardFact,
     EventFact,
     Fact,
@@ -52,7 +51,6 @@ from streams.domain.facts import (
     TransferFact,
     UsageFact,
     claim_keys,
-    closed_key,
     internal,
 )
 from streams.domain.grants import burn_order
@@ -66,8 +64,7 @@ from streams.domain.holding import (
     take_lease,
     touch_account,
 )
-from streams.domain.holds import closed_claim
-from streams.domain.identity import Claim, Verdict
+from streams.domain.identity import Verdict
 from streams.domain.judging import FRESH, beyond_claims, judge_fact
 from streams.domain.ledger import cycle_id, segment_key
 from streams.domain.refusal import Refusal
@@ -258,7 +255,7 @@ def fold_cycle(
     state: PartitionState,
     partition: int,
     consumed: list[Consumed],
-    facts: Iterable[Fact | Rejected],
+    facts: Sequence[Fact | Rejected],
     context: Context,
     domain_time_us: int,
 ) -> CycleResult:
@@ -269,6 +266,26 @@ def fold_cycle(
     `domain_time_us` is at least that of the state and of every append time in the cycle. The result
     is a function of the arguments.
     """
+    steps = fold_in_steps(state, partition, consumed, facts, context, domain_time_us, len(facts))
+    while True:
+        try:
+            next(steps)
+        except StopIteration as end:
+            result: CycleResult = end.value
+            return result
+
+
+def fold_in_steps(
+    state: PartitionState,
+    partition: int,
+    consumed: list[Consumed],
+    facts: Sequence[Fact | Rejected],
+    context: Context,
+    domain_time_us: int,
+    facts_at_once: int,
+) -> Generator[None, None, CycleResult]:
+    """`fold_cycle` in steps of so many facts, after each of which the caller may do something
+    else: what that is makes no difference, as long as it leaves state and facts alone."""
     progress = state.progress
     _check_order(progress, context, domain_time_us)
     if context.generation > progress.generation:
@@ -279,6 +296,32 @@ def fold_cycle(
     counts = _Counts()
     entries: list[LedgerEntry] = []
     rejected: list[Rejected] = []
+    for begin in range(0, len(facts), max(1, facts_at_once)):
+        if begin:
+            yield
+        _fold(
+            state,
+            facts[begin : begin + facts_at_once],
+            context,
+            position,
+            counts,
+            entries,
+            rejected,
+        )
+    own = _own_entry(progress, position, first_sequence, consumed, context, counts, len(rejected))
+    evolve(state, own)
+    return CycleResult([own, *entries], rejected)
+
+
+def _fold(
+    state: PartitionState,
+    facts: Sequence[Fact | Rejected],
+    context: Context,
+    position: Position,
+    counts: _Counts,
+    entries: list[LedgerEntry],
+    rejected: list[Rejected],
+) -> None:
     for fact in facts:
         if isinstance(fact, Rejected):
             rejected.append(fact)
@@ -297,7 +340,7 @@ def fold_cycle(
             for entry in decision:
                 evolve(state, entry)
             entries += decision
-            _claim(state, fact, decision)
+            claim(state, fact, decision)
         elif isinstance(decision, Refusal):
             counts.conflicts += decision.code is RejectCode.CONFLICT
             rejected.append(Rejected(fact.record, decision.code, decision.reason, decision.field))
@@ -309,9 +352,6 @@ def fold_cycle(
             take_lease(state, fact)
         else:
             counts.duplicates += 1
-    own = _own_entry(progress, position, first_sequence, consumed, context, counts, len(rejected))
-    evolve(state, own)
-    return CycleResult([own, *entries], rejected)
 
 
 def _own_entry(
@@ -351,39 +391,3 @@ def _check_order(progress: Progress, context: Context, domain_time_us: int) -> N
         raise AssertionError("domain time ran backwards")
     if context.generation < progress.generation:
         raise AssertionError("a partition's state belongs to a later generation than the catalog")
-
-
-def _claim(state: PartitionState, fact: Fact, decision: list[LedgerEntry]) -> None:
-    """Claims the ids of an accepted fact, and those of the holds that it ends."""
-    if len(decision) > 1 or type(fact) is not UsageFact:
-        _claim_closed(state, decision)
-        if isinstance(fact, HoldFact | TransferFact):
-            return
-        assert not isinstance(fact, LeaseFact), "a lease has no entry"
-    for one in _claimants(fact, decision) if isinstance(fact, ReplayFact) else (fact,):
-        claim = Claim(one.body_hash, one.record.appended_at_us, one.record.offset)
-        state.claims[one.claim_key] = state.new_claims[one.claim_key] = claim
-
-
-def _claim_closed(state: PartitionState, decision: list[LedgerEntry]) -> None:
-    for entry in decision:
-        if isinstance(entry, ClosingEntry):
-            kind = entry.account_kind
-            account = entry.task_ref if kind == "task" else entry.customer_id
-            key = closed_key(kind, account, entry.reservation_id)
-            state.claims[key] = state.new_claims[key] = closed_claim(
-                entry.closed_as, entry.decided_at, entry.source_offset
-            )
-
-
-def _claimants(fact: ReplayFact, decision: list[LedgerEntry]) -> list[ClaimingFact]:
-    """The facts whose ids are claimed by a replay: it claims for its original too, unless that had
-    been accepted before."""
-    first = decision[0]
-    if (
-        isinstance(first, ResolutionEntry)
-        and first.resolution == "replayed"
-        and not isinstance(fact.inner, Rejected)
-    ):
-        return [fact, fact.inner]
-    return [fact]

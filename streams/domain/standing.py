@@ -15,6 +15,7 @@ from streams.domain.context import Context
 from streams.domain.decisions import View, planned
 from streams.domain.holds import Holder, OpenHolds
 from streams.domain.limits import used_at
+from streams.domain.periods import period_start
 from streams.domain.tasks import Task, used
 
 
@@ -122,7 +123,9 @@ def _limits(account: Account, pending: OpenHolds, now_us: int) -> list[LimitTold
             ),
             resets=limit.resets,
             agent_id=limit.agent_id,
-            period_from=limit.from_us,
+            period_from=(
+                period_start(limit.resets, now_us, limit.anchor_us) if limit.resets else 0
+            ),
         )
         for limit in account.limits
     ]

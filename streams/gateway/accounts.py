@@ -1,5 +1,6 @@
 """`/v1/customers` and `/v1/tasks`: what is left, what is held, and the facts of administration."""
 
+from functools import partial
 from typing import Final
 
 import schemas.rpc as rpc
@@ -118,77 +119,69 @@ async def _append(
     return json_response(202 if answer is None else 200, told.administered(recorded, event_id))
 
 
-_ADMINISTERED: Final = {
-    200: Described("Decided", AdministeredTold),
-    202: Described("In the log, not yet decided", AdministeredTold),
-}
-_ADMINISTRATION_PROBLEMS: Final = (
-    *("malformed", "empty", "too_deep", "unknown_field", "invalid_field"),
-    *("refused", "conflict", "customer_not_allowed", "log_unavailable"),
+_lookup: Final = partial(Route, "GET", scope=Scope.READ)
+_LOOKUP_PROBLEMS: Final = (*OWNER_PROBLEMS, "invalid_field")
+
+_administration: Final = partial(
+    Route,
+    scope=Scope.ADMIN,
+    answers={
+        200: Described("Decided", AdministeredTold),
+        202: Described("In the log, not yet decided", AdministeredTold),
+    },
+    problems=(
+        *("malformed", "empty", "too_deep", "unknown_field", "invalid_field"),
+        *("refused", "conflict", "customer_not_allowed", "log_unavailable"),
+    ),
 )
 
 ROUTES: Final = (
-    Route(
-        "GET",
+    _lookup(
         "/v1/customers/{customer_id}/budget",
         get_budget,
-        Scope.READ,
         name="getBudget",
         summary="What a customer has left",
         answers={200: Described("The budget", BudgetTold)},
-        problems=(*OWNER_PROBLEMS, "invalid_field"),
+        problems=_LOOKUP_PROBLEMS,
     ),
-    Route(
-        "GET",
+    _lookup(
         "/v1/customers/{customer_id}/holds",
         get_holds,
-        Scope.READ,
         name="getHolds",
         summary="The open holds of a customer",
         answers={200: Described("The holds", HoldsTold)},
-        problems=(*OWNER_PROBLEMS, "invalid_field"),
+        problems=_LOOKUP_PROBLEMS,
     ),
-    Route(
+    _administration(
         "POST",
         "/v1/customers/{customer_id}/grants",
         post_grant,
-        Scope.ADMIN,
         name="postGrant",
         summary="Grant units, tokens or dollars",
         accepts={JSON: GrantBody},
-        answers=_ADMINISTERED,
-        problems=_ADMINISTRATION_PROBLEMS,
     ),
-    Route(
+    _administration(
         "PUT",
         "/v1/customers/{customer_id}/limits",
         put_limit,
-        Scope.ADMIN,
         name="putLimit",
         summary="Limit a customer or one of its agents",
         accepts={JSON: LimitBody},
-        answers=_ADMINISTERED,
-        problems=_ADMINISTRATION_PROBLEMS,
     ),
-    Route(
-        "GET",
+    _lookup(
         "/v1/tasks/{task_ref}",
         get_task,
-        Scope.READ,
         name="getTask",
         summary="How a task stands",
         answers={200: Described("The task", TaskTold)},
-        problems=(*OWNER_PROBLEMS, "invalid_field", "not_found"),
+        problems=(*_LOOKUP_PROBLEMS, "not_found"),
     ),
-    Route(
+    _administration(
         "PUT",
         "/v1/tasks/{task_ref}/ceiling",
         put_ceiling,
-        Scope.ADMIN,
         name="putCeiling",
         summary="Set or change the ceiling of a task",
         accepts={JSON: CeilingBody},
-        answers=_ADMINISTERED,
-        problems=_ADMINISTRATION_PROBLEMS,
     ),
 )

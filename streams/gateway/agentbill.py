@@ -4,6 +4,7 @@ Its clients work unmodified: field names, codes and refusals at HTTP 200 are the
 (docs/agentbill.md). The endpoints translate to asks and usage facts and back, and decide nothing.
 """
 
+from functools import partial
 from typing import Final
 
 from streams.gateway.agentbill_advice import get_budget, post_checkpoint, post_step
@@ -44,7 +45,8 @@ def refuse(problem: ProblemError) -> Response:
 
 _BAD_BODY: Final = ("malformed", "empty", "too_deep", "invalid_field", "customer_not_allowed")
 _NOT_NOW: Final = ("not_mine", "not_ready", "lagging", "unknown_outcome", "overloaded")
-_GROUP: Final = "agentbill"
+_route: Final = partial(Route, group="agentbill", refuse=refuse)
+"""All of the protocol say their problems in its own form."""
 
 
 def _problem(description: str) -> Described:
@@ -52,14 +54,13 @@ def _problem(description: str) -> Described:
 
 
 ROUTES: Final = (
-    Route(
+    _route(
         "POST",
         "/preflight",
         post_preflight,
         Scope.PREFLIGHT,
         name="agentbillPreflight",
         summary="May this call be made?",
-        group=_GROUP,
         accepts={"application/json": PreflightBody},
         answers={
             200: Described("Approved or refused", PreflightTold),
@@ -67,90 +68,77 @@ ROUTES: Final = (
             422: _problem("The first call of a job without a ceiling, another unit, another body"),
         },
         problems=(*_BAD_BODY, *_NOT_NOW),
-        refuse=refuse,
     ),
-    Route(
+    _route(
         "POST",
         "/events",
         post_event,
         Scope.INGEST,
         name="agentbillEvent",
         summary="What a call used",
-        group=_GROUP,
         accepts={"application/json": EventBody},
         answers={
             200: Described("Recorded, released, or known already", EventTold),
             402: _problem("Recorded; the balance was spent before"),
         },
         problems=(*_BAD_BODY, *_NOT_NOW, "refused", "log_unavailable", "unavailable"),
-        refuse=refuse,
     ),
-    Route(
+    _route(
         "PUT",
         "/tasks/{task_ref*}/ceiling",
         put_ceiling,
         Scope.ADMIN,
         name="agentbillCeiling",
         summary="Opens a job, or changes its ceiling",
-        group=_GROUP,
         accepts={"application/json": CeilingBody},
         answers={200: Described("The job", TaskTold)},
         problems=(
             *(*_BAD_BODY, *_NOT_NOW, "refused", "log_unavailable", "unavailable"),
             *("task_unit_mismatch", "not_found"),
         ),
-        refuse=refuse,
     ),
-    Route(
+    _route(
         "GET",
         "/tasks/{task_ref*}",
         get_task,
         Scope.READ,
         name="agentbillTask",
         summary="How a job stands",
-        group=_GROUP,
         answers={200: Described("The job", TaskTold)},
         problems=(*_NOT_NOW, "not_found", "invalid_field", "customer_not_allowed"),
-        refuse=refuse,
     ),
-    Route(
+    _route(
         "POST",
         "/checkpoint",
         post_checkpoint,
         Scope.READ,
         name="agentbillCheckpoint",
         summary="May the run go on?",
-        group=_GROUP,
         accepts={"application/json": CheckpointBody},
         answers={200: Described("Advice", CheckpointTold)},
         problems=(*_BAD_BODY, *_NOT_NOW),
-        refuse=refuse,
     ),
-    Route(
+    _route(
         "POST",
         "/step",
         post_step,
         Scope.INGEST,
         name="agentbillStep",
         summary="What one step of a run used",
-        group=_GROUP,
         accepts={"application/json": StepBody},
         answers={200: Described("Advice", StepTold)},
         problems=(*_BAD_BODY, "log_unavailable"),
-        refuse=refuse,
     ),
-    Route(
+    _route(
         "GET",
         "/budget",
         get_budget,
         Scope.READ,
         name="agentbillBudget",
         summary="What a customer has left in units",
-        group=_GROUP,
         answers={200: Described("The budget", BudgetTold)},
         problems=(*_NOT_NOW, "invalid_field", "bad_query", "customer_not_allowed"),
         parameters=(Parameter("customer_id", "query", "Whose; `default` where it is missing"),),
-        refuse=refuse,
     ),
 )
 """The protocol, for the application and the description of it."""

@@ -8,26 +8,14 @@ two together.
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, create_model
+from pydantic import BaseModel, ConfigDict, create_model
 
+from schemas.ask import Account, PreflightFields, TtlSeconds
 from schemas.budget import Ceiling, Grant, Limit
-from schemas.envelope import Amount, Id
+from schemas.envelope import Id
 
 SOURCE: Literal["http"] = "http"
 """The source of what came without one. Never derived from a key (I4)."""
-
-TTL_SECONDS_MAX = 7 * 86_400
-"""The longest that any rules allow a hold to last; the installation's own may be shorter."""
-
-
-def _not_reserved(text: str) -> str:
-    if text.startswith("\0"):
-        raise ValueError("ids that begin with NUL are reserved")
-    return text
-
-
-Account = Annotated[Id, AfterValidator(_not_reserved)]
-TtlSeconds = Annotated[int, Field(ge=1, le=TTL_SECONDS_MAX)]
 
 
 class Sent(BaseModel):
@@ -47,7 +35,7 @@ class Told(BaseModel):
 # --- preflights ---------------------------------------------------------------------------------
 
 
-class PreflightBody(Sent):
+class PreflightBody(PreflightFields):
     """May this be spent? An approval holds `estimate` until it is settled, released or expired."""
 
     model_config = ConfigDict(
@@ -56,21 +44,7 @@ class PreflightBody(Sent):
         }
     )
 
-    customer_id: Account
-    idempotency_key: Id
-    """Asked again with the same content, the same decision is answered; with other content the
-    answer is the problem `conflict`."""
     source: Id = SOURCE
-    denomination: Literal["unit", "token", "usd"] = "unit"
-    estimate: Amount | None = None
-    """What it may cost at the most. Without it: 1 unit, or nothing in tokens and dollars."""
-    agent_id: Id | None = None
-    task_ref: Account | None = None
-    ceiling: Amount | None = None
-    """The most that this one request may cost."""
-    task_ceiling: Amount | None = None
-    """Opens the task with this ceiling; ignored where it is open already."""
-    ttl_seconds: TtlSeconds | None = None
 
 
 class AsOf(Told):

@@ -98,7 +98,8 @@ class Caller:
         if self.customers is not None:
             raise AuthError(
                 "customer_not_allowed",
-                "this key is bound to customers; a task needs one that is not",
+                "this key is bound to customers; looking a task up or setting its ceiling needs "
+                "one that is not",
                 status=403,
             )
 

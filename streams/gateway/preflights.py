@@ -4,7 +4,7 @@ from typing import Final
 
 import schemas.rpc as rpc
 from streams.gateway import told
-from streams.gateway.asking import problem_of
+from streams.gateway.asks import change, preflight_ask
 from streams.gateway.messages import (
     ExtendBody,
     HoldChange,
@@ -13,7 +13,6 @@ from streams.gateway.messages import (
     ReleaseBody,
 )
 from streams.gateway.ports import Scope
-from streams.gateway.problems import ProblemError
 from streams.gateway.replies import Response, json_response
 from streams.gateway.routes import Described, Request, Route
 from streams.gateway.services import Services
@@ -32,20 +31,7 @@ async def post_preflight(services: Services, request: Request) -> Response:
     """A decision: approved and held, or refused with its reason; 200 either way."""
     body = parse_body(PreflightBody, request.body)
     request.caller.require_customer(body.customer_id)
-    ask = rpc.PreflightAsk(
-        account_kind="customer",
-        account_id=body.customer_id,
-        source=body.source,
-        idempotency_key=body.idempotency_key,
-        denomination=body.denomination,
-        estimate=body.estimate,
-        agent_id=body.agent_id,
-        task_ref=body.task_ref,
-        ceiling=body.ceiling,
-        task_ceiling=body.task_ceiling if body.task_ref is not None else None,
-        ttl_ms=body.ttl_seconds * 1000 if body.ttl_seconds is not None else None,
-    )
-    made = await services.asking.preflight(ask, services.decision_seconds)
+    made = await services.asking.preflight(preflight_ask(body), services.decision_seconds)
     return json_response(200, told.decision(made, body.task_ref))
 
 
@@ -79,13 +65,7 @@ def _reservation(request: Request) -> str:
 
 
 async def _change(services: Services, ask: rpc.ReleaseAsk | rpc.ExtendAsk) -> Response:
-    answer = await services.asking.ask(ask, services.decision_seconds)
-    if isinstance(answer, rpc.ErrorAnswer):
-        raise problem_of(answer)
-    if not isinstance(answer, rpc.ReleaseAnswer):
-        raise ProblemError("internal", "an owner gave an answer of another kind than asked for")
-    if answer.committed and answer.state == "not_found":
-        raise ProblemError("not_found", "the customer has no such reservation")
+    answer = await change(services.asking, ask, services.decision_seconds)
     return json_response(200 if answer.committed else 202, told.hold_change(answer))
 
 

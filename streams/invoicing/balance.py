@@ -1,75 +1,33 @@
-"""What a customer was granted, has burnt and has left, from the rows that ClickHouse holds.
+"""What a customer was granted, has used and has left, from the rows that ClickHouse holds.
 
-The worker's own tables decide; this is the same fold as a query, as of the rows that the sink has
-delivered. A grant counts as open by the customer's domain time, as it does for the worker (M4):
-between two entries of the partition, an expiry that has passed is not seen yet.
+The figures are those of the customer's owner, by the same functions, as far as the sink has
+delivered. What they cannot know: entries that are not in ClickHouse yet, decisions that no cycle
+has folded, and the plan that a customer of whom nothing is known will be given.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from schemas.budget import Denomination
-from schemas.money import PICO
-from schemas.times import MICROSECONDS
+from streams.domain.budget import Account, held, spendable
+from streams.domain.grants import left_at
+from streams.domain.holds import Hold, OpenHolds
+from streams.domain.limits import used_at
 from streams.domain.periods import period_start
-from streams.invoicing.asof import WITHIN_CUT, Mark, places_of, read_cut
-from streams.invoicing.draft import pico_of
+from streams.invoicing.account import FoldedGrant, fold_account
+from streams.invoicing.asof import Mark, places_of, read_cut
 from streams.ports import Warehouse
 
-GRANTS_SQL: Final = f"""
-SELECT
-    entry_id, denomination, priority, reason, resets,
-    toUnixTimestamp64Micro(effective_at), toUnixTimestamp64Micro(expires_at),
-    toString(toDecimal256(amount, 12))
-FROM ledger
-WHERE customer_id = {{customer:String}} AND kind = 'grant' AND {WITHIN_CUT}
-ORDER BY denomination, priority, isNull(expires_at), expires_at, effective_at, entry_id
-"""  # noqa: S608 - our own condition
-
-BURNS_SQL: Final = f"""
-SELECT burn.grant_id, burn.denomination, toString(sum(toDecimal256(burn.amount, 12)))
-FROM ledger
-ARRAY JOIN burns AS burn
-WHERE customer_id = {{customer:String}} AND kind = 'usage' AND {WITHIN_CUT}
-GROUP BY burn.grant_id, burn.denomination
-"""  # noqa: S608 - our own condition
-
-DAILY_BURNS_SQL: Final = f"""
-SELECT
-    burn.grant_id,
-    toUnixTimestamp(toStartOfDay(decided_at, 'UTC')),
-    toString(sum(toDecimal256(burn.amount, 12)))
-FROM ledger
-ARRAY JOIN burns AS burn
-WHERE customer_id = {{customer:String}} AND kind = 'usage' AND {WITHIN_CUT}
-    AND has({{resetting:Array(String)}}, burn.grant_id)
-GROUP BY 1, 2
-"""  # noqa: S608 - our own condition
-"""Burns of grants that reset, by day (UTC) of domain time: every period is whole days."""
-
-USED_SQL: Final = f"""
-SELECT
-    currency,
-    countIf(kind = 'usage'),
-    countIf(kind = 'signal'),
-    sum(toUInt128(units)),
-    sum(toUInt128(input_tokens) + cache_read_tokens + cache_write_tokens + output_tokens
-        + reasoning_tokens + input_audio_tokens + output_audio_tokens),
-    toString(sum(toDecimal256(cost, 12) + toDecimal256(provisional, 12)))
-FROM ledger
-WHERE customer_id = {{customer:String}} AND kind IN ('usage', 'signal') AND {WITHIN_CUT}
-GROUP BY currency
-ORDER BY currency
-"""  # noqa: S608 - our own condition
+NOTHING_PENDING: Final = OpenHolds()
+"""Decisions that no cycle has folded are in no row."""
 
 
 @dataclass(frozen=True, slots=True)
 class GrantBalance:
     """One grant. Amounts are whole units or tokens, or pico-dollars, by denomination.
 
-    Of a grant that `resets`, `granted` and `burnt` are those of its present period, or of its last
-    one where it has expired.
+    Of a grant that `resets`, `granted`, `burnt` and `left` are those of its present period, or of
+    its last one where it has expired; what rolled over into the period is part of `granted`.
     """
 
     grant_id: str
@@ -81,6 +39,8 @@ class GrantBalance:
     granted: int
     burnt: int
     resets: str = ""
+    anchor_us: int | None = None
+    rollover_max: int = 0
 
     @property
     def left(self) -> int:
@@ -96,15 +56,37 @@ class GrantBalance:
 
 @dataclass(frozen=True, slots=True)
 class Balance:
-    """All grants of one denomination: `granted` in all, `burnt` of it, what `expired` unused,
-    what is `available` now, what is not effective `later`."""
+    """One denomination. Of its grants: `granted` in all, `burnt` of it, what `expired` unused, what
+    is not effective until `later`, what is `left` of the open ones. `held` is what open holds set
+    aside, `available` what a preflight may still ask for, None where nothing bounds it."""
 
     denomination: str
     granted: int
     burnt: int
     expired: int
     later: int
-    available: int
+    left: int
+    held: int
+    available: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class LimitBalance:
+    """A limit in force. `used` and `held` count against it in the period that begins at
+    `period_from_us`, None for one that never resets; `agent_id` is empty for the customer's own."""
+
+    agent_id: str
+    denomination: str
+    amount: int
+    used: int
+    held: int
+    resets: str
+    period_from_us: int | None
+
+    @property
+    def left(self) -> int:
+        """What may still be held under it; never below zero."""
+        return max(0, self.amount - self.used - self.held)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,111 +103,105 @@ class Used:
 
 @dataclass(frozen=True, slots=True)
 class BudgetReport:
-    """A customer's budget as of `as_of`; `now_us` is the domain time that it was judged by."""
+    """A customer's budget as of `as_of`, judged at the time `now_us`."""
 
     customer_id: str
     grants: tuple[GrantBalance, ...]
+    balances: tuple[Balance, ...]
+    limits: tuple[LimitBalance, ...]
+    holds: tuple[Hold, ...]
     used: Used
     as_of: tuple[Mark, ...]
     now_us: int
 
-    def balances(self) -> list[Balance]:
-        """One balance per denomination that something was granted in."""
-        return [
-            self._balance(denomination)
-            for denomination in Denomination
-            if any(grant.denomination == denomination for grant in self.grants)
-        ]
 
-    def _balance(self, denomination: str) -> Balance:
-        grants = [grant for grant in self.grants if grant.denomination == denomination]
+def budget_report(warehouse: Warehouse, customer_id: str, clock_us: int = 0) -> BudgetReport | None:
+    """The budget of a customer, None for one of whom there is no row at all.
 
-        def left(state: str) -> int:
-            return sum(grant.left for grant in grants if grant.state(self.now_us) == state)
-
-        return Balance(
-            denomination,
-            sum(grant.granted for grant in grants),
-            sum(grant.burnt for grant in grants),
-            left("expired"),
-            left("not yet"),
-            left("open"),
-        )
-
-
-def budget_report(warehouse: Warehouse, customer_id: str) -> BudgetReport | None:
-    """The budget of a customer, None for one of whom there is no row at all."""
+    It is judged at `clock_us`, as the owner judges, or at the domain time of the customer's
+    partition where that is later.
+    """
     cut = read_cut(warehouse)
     places = places_of(warehouse, cut, customer_id)
     if not places:
         return None
-    parameters = {"customer": customer_id, **cut.parameters()}
     as_of = cut.of(places)
-    now_us = max(mark.decided_at_us for mark in as_of)
-    burnt = {
-        (str(grant_id), str(denomination)): _amount(str(denomination), str(amount))
-        for grant_id, denomination, amount in warehouse.query(BURNS_SQL, parameters).rows
-    }
-    rows = warehouse.query(GRANTS_SQL, parameters).rows
-    burnt |= _burnt_in_period(warehouse, parameters, [row for row in rows if row[4]], now_us)
-    grants = tuple(
-        GrantBalance(
-            str(grant_id),
-            str(denomination),
-            int(priority),
-            str(reason),
-            int(effective_at),
-            None if expires_at is None else int(expires_at),
-            _amount(str(denomination), str(amount)),
-            burnt.get((str(grant_id), str(denomination)), 0),
-            str(resets),
-        )
-        for grant_id, denomination, priority, reason, resets, effective_at, expires_at, amount in (
-            rows
-        )
+    now_us = max(clock_us, *(mark.decided_at_us for mark in as_of))
+    parameters = {"customer": customer_id, **cut.parameters()}
+    folded = fold_account(warehouse, customer_id, parameters, now_us)
+    account = folded.account
+    grants = tuple(_grant_balance(one, now_us) for one in folded.grants)
+    return BudgetReport(
+        customer_id,
+        grants,
+        tuple(_balance(account, grants, one.value, now_us) for one in Denomination),
+        tuple(_limit_balances(account, now_us)),
+        tuple(account.holds.values()),
+        Used(
+            account.events,
+            account.signals,
+            account.used_units,
+            account.used_tokens,
+            folded.charged_pico,
+        ),
+        as_of,
+        now_us,
     )
-    return BudgetReport(customer_id, grants, _used(warehouse, parameters), as_of, now_us)
 
 
-def _burnt_in_period(
-    warehouse: Warehouse,
-    parameters: dict[str, Any],
-    resetting: Sequence[Sequence[Any]],
-    now_us: int,
-) -> dict[tuple[str, str], int]:
-    """What grants that reset have burnt in their present period, or in that of their last
-    moment. `resetting` are rows of GRANTS_SQL."""
-    if not resetting:
-        return {}
-    ids = [str(row[0]) for row in resetting]
-    daily: dict[str, list[tuple[int, str]]] = {}
-    for grant_id, day, amount in warehouse.query(
-        DAILY_BURNS_SQL, {**parameters, "resetting": ids}
-    ).rows:
-        daily.setdefault(str(grant_id), []).append((int(day) * MICROSECONDS, str(amount)))
-    found = {}
-    for grant_id, denomination, _, _, resets, _, expires_at, _ in resetting:
-        last_us = now_us if expires_at is None else min(now_us, int(expires_at) - 1)
-        begins_us = period_start(str(resets), last_us)
-        burns = daily.get(str(grant_id), [])
-        found[str(grant_id), str(denomination)] = sum(
-            _amount(str(denomination), amount) for day_us, amount in burns if day_us >= begins_us
+def _grant_balance(folded: FoldedGrant, now_us: int) -> GrantBalance:
+    entry, grant, burns = folded.entry, folded.grant, folded.burns
+    renewal, expires_us = grant.renewal, grant.expires_at_us
+    at_us = now_us if expires_us is None else min(now_us, expires_us - 1)
+    if renewal is not None:
+        begins_us = period_start(renewal.interval, at_us, renewal.anchor_us)
+        burns = [(burnt_us, amount) for burnt_us, amount in burns if burnt_us >= begins_us]
+    burnt, left = sum(amount for _, amount in burns), left_at(grant, at_us)
+    return GrantBalance(
+        entry.entry_id,
+        grant.denomination,
+        entry.priority,
+        entry.reason,
+        entry.effective_at,
+        entry.expires_at,
+        left + burnt,
+        burnt,
+        entry.resets,
+        entry.anchor,
+        0 if renewal is None else renewal.rollover_max,
+    )
+
+
+def _balance(
+    account: Account, grants: tuple[GrantBalance, ...], denomination: str, now_us: int
+) -> Balance:
+    own = [grant for grant in grants if grant.denomination == denomination]
+
+    def left(state: str) -> int:
+        return sum(grant.left for grant in own if grant.state(now_us) == state)
+
+    return Balance(
+        denomination,
+        sum(grant.granted for grant in own),
+        sum(grant.burnt for grant in own),
+        left("expired"),
+        left("not yet"),
+        left("open"),
+        held(account, NOTHING_PENDING, denomination),
+        spendable(account, NOTHING_PENDING, denomination, None, now_us),
+    )
+
+
+def _limit_balances(account: Account, now_us: int) -> list[LimitBalance]:
+    return [
+        LimitBalance(
+            limit.agent_id,
+            limit.denomination,
+            limit.amount,
+            used_at(limit, now_us),
+            held(account, NOTHING_PENDING, limit.denomination, limit.agent_id),
+            limit.resets,
+            period_start(limit.resets, now_us, limit.anchor_us) if limit.resets else None,
         )
-    return found
-
-
-def _used(warehouse: Warehouse, parameters: dict[str, Any]) -> Used:
-    events = signals = units = tokens = 0
-    charged: dict[str, int] = {}
-    for row in warehouse.query(USED_SQL, parameters).rows:
-        events += int(row[1])
-        signals += int(row[2])
-        units += int(row[3])
-        tokens += int(row[4])
-        charged[str(row[0])] = pico_of(str(row[5]))
-    return Used(events, signals, units, tokens, charged)
-
-
-def _amount(denomination: str, text: str) -> int:
-    pico = pico_of(text)
-    return pico if denomination == Denomination.USD else pico // PICO
+        for limit in account.limits
+    ]

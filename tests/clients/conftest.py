@@ -1,40 +1,46 @@
-"""One gateway for all tests of clients, and the providers that their clients call.
+"""One installation for all tests of clients, and the providers that their clients call."""
 
-`target` is the gateway of an installation in memory, or any other one that runs with the default
-plan of 1,000 units: CLIENTS_GATEWAY_URL is its address, CLIENTS_GATEWAY_KEY a key with the scope
-`admin`. `local` is always the one in memory, for what needs keys, prices or faults of its own.
-"""
-
-import os
+import secrets
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.builders import book, context
 from tests.clients.providers import Providers
 from tests.clients.sdk import AgentBillClient
-from tests.clients.serving import MemoryTarget, Target, gateway, served
+from tests.clients.serving import served
+from tests.clients.whole import Target, Whole, whole_installation
 
-FREE_UNITS = 1_000
-"""What the default plan grants each customer."""
-
-
-@pytest.fixture(scope="session")
-def target(local: MemoryTarget) -> Target:
-    """The gateway."""
-    url = os.environ.get("CLIENTS_GATEWAY_URL")
-    return Target(url, os.environ["CLIENTS_GATEWAY_KEY"]) if url else local
+if TYPE_CHECKING:
+    from streams.embedded.stack import EmbeddedStack
 
 
 @pytest.fixture(scope="session")
-def local() -> Iterator[MemoryTarget]:
-    """The gateway in memory. Its price book knows one model, `small` of `lab`."""
-    rules = context(
-        plan=[("unit", str(FREE_UNITS))],
-        prices=book(small={"input": "3", "cache_read": "0.3", "output": "15"}),
-    )
-    with gateway(rules) as running:
+def whole(stack: "EmbeddedStack", tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
+    """The installation: a worker with a gateway inside, and a gateway beside it."""
+    name = f"clients_{secrets.token_hex(4)}"
+    home = tmp_path_factory.mktemp("clients") / "home"
+    with whole_installation(stack.endpoints(), name, home) as running:
         yield running
+
+
+@pytest.fixture(scope="session")
+def delivered(whole: Whole) -> Whole:
+    """The installation with a sink that fills its database."""
+    whole.start_sink()
+    return whole
+
+
+@pytest.fixture
+def target(whole: Whole) -> Target:
+    """The gateway inside the worker."""
+    return whole.inside
+
+
+@pytest.fixture
+def beside(whole: Whole) -> Target:
+    """The gateway that asks over the hop."""
+    return whole.beside
 
 
 @pytest.fixture(scope="session")
@@ -47,6 +53,6 @@ def providers() -> Iterator[Providers]:
 
 
 @pytest.fixture
-def client(target: Target) -> AgentBillClient:
-    """AgentBill's own client."""
-    return AgentBillClient(target.key, base_url=target.url)
+def client(whole: Whole) -> AgentBillClient:
+    """AgentBill's own client, with no more rights than it needs."""
+    return AgentBillClient(whole.keys.agent, base_url=whole.inside.url)

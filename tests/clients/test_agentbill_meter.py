@@ -11,7 +11,7 @@ import pytest
 
 from tests.clients.node import node_project, program
 from tests.clients.sdk import AgentBillClient
-from tests.clients.serving import Target, fresh
+from tests.clients.whole import Target, fresh, job_when
 
 HERE = Path(__file__).parent
 SECONDS_MAX = 60
@@ -47,7 +47,7 @@ def test_python_functions_are_metered_until_the_budget_is_spent(
         "blocked": customer,
         "ran": ["guarded"],
     }
-    assert client.get_task(job).used_units == 2_004
+    job_when(client, job, used_units=2_004)
 
 
 @pytest.fixture(scope="session")
@@ -56,10 +56,10 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_node_functions_are_metered_until_the_budget_is_spent(
-    target: Target, project: Path
+    beside: Target, project: Path
 ) -> None:
     customer = fresh("metered")
-    found = run([program("node"), str(project / "metered.mjs"), customer], target, project)
+    found = run([program("node"), str(project / "metered.mjs"), customer], beside, project)
     assert found == {
         "first": 3,
         "guarded": "ran",

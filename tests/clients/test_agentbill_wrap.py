@@ -1,4 +1,5 @@
-"""`agentbill.wrap()` of OpenAI's and Anthropic's own clients, streamed and not, sync and async."""
+"""`agentbill.wrap()` of OpenAI's and Anthropic's own clients, streamed and not, sync and async,
+against the gateway that asks over the hop."""
 
 import asyncio
 from collections.abc import Iterator
@@ -9,12 +10,16 @@ import httpx2
 import openai
 import pytest
 
-from tests.builders import context
 from tests.clients.providers import ANTHROPIC_TOKENS, CHAT_TOKENS, Providers
 from tests.clients.sdk import AgentBillClient, Refusal, agentbill
-from tests.clients.serving import KEY, UPGRADE_URL, fresh, gateway
+from tests.clients.whole import SELLER_TOKENS, UPGRADE_URL, Whole, fresh, job_when
 
 MESSAGES = [{"role": "user", "content": "hi"}]
+
+
+@pytest.fixture
+def client(whole: Whole) -> AgentBillClient:
+    return AgentBillClient(whole.keys.agent, base_url=whole.beside.url)
 
 
 @pytest.fixture
@@ -53,8 +58,8 @@ def test_an_openai_call_is_recorded_in_the_jobs_tokens(
     job = fresh("tok")
     answer = chat(wrapped(sync_openai, client, job), max_tokens=300)
     assert answer.choices[0].message.content == "Hello"
-    status = client.get_task(job)
-    assert (status.unit, status.used_units, status.reserved_units) == ("token", CHAT_TOKENS, 0)
+    status = job_when(client, job, used_units=CHAT_TOKENS, reserved_units=0)
+    assert status.unit == "token"
     # Tokens are no units: the free ones of the customer are all there.
     assert client.preflight("a", 0, job).remaining_units == 1_000
 
@@ -66,8 +71,7 @@ def test_a_streamed_chat_is_recorded_when_it_ends(
     stream = chat(wrapped(sync_openai, client, job), stream=True)
     words = [chunk.choices[0].delta.content for chunk in stream]
     assert words == ["Hel", "lo"]
-    status = client.get_task(job)
-    assert (status.used_units, status.reserved_units) == (CHAT_TOKENS, 0)
+    job_when(client, job, used_units=CHAT_TOKENS, reserved_units=0)
 
 
 def test_a_response_of_the_responses_api_is_recorded(
@@ -76,7 +80,7 @@ def test_a_response_of_the_responses_api_is_recorded(
     job = fresh("tok")
     llm = wrapped(sync_openai, client, job)
     llm.responses.create(model="gpt-5-mini", input="hi")
-    assert client.get_task(job).used_units == 1_110
+    job_when(client, job, used_units=1_110, reserved_units=0)
 
 
 @pytest.mark.parametrize("streamed", [False, True])
@@ -88,8 +92,7 @@ def test_an_anthropic_call_is_recorded(
     answer = create(model="claude", max_tokens=100, messages=MESSAGES, stream=streamed)
     if streamed:
         assert "content_block_delta" in [event.type for event in answer]
-    status = client.get_task(job)
-    assert (status.used_units, status.reserved_units) == (ANTHROPIC_TOKENS, 0)
+    job_when(client, job, used_units=ANTHROPIC_TOKENS, reserved_units=0)
 
 
 def test_async_clients_are_measured_too(client: AgentBillClient, providers: Providers) -> None:
@@ -110,8 +113,7 @@ def test_async_clients_are_measured_too(client: AgentBillClient, providers: Prov
             await create(model="claude", max_tokens=100, messages=MESSAGES)
 
     asyncio.run(run())
-    status = client.get_task(job)
-    assert (status.used_units, status.reserved_units) == (5 * CHAT_TOKENS + ANTHROPIC_TOKENS, 0)
+    job_when(client, job, used_units=5 * CHAT_TOKENS + ANTHROPIC_TOKENS, reserved_units=0)
 
 
 def test_a_call_that_the_provider_refuses_gives_its_reservation_back(
@@ -121,8 +123,7 @@ def test_a_call_that_the_provider_refuses_gives_its_reservation_back(
     llm = wrapped(sync_openai, client, job)
     with pytest.raises(openai.BadRequestError):
         llm.chat.completions.create(model="boom", messages=MESSAGES)
-    status = client.get_task(job)
-    assert (status.used_units, status.reserved_units) == (0, 0)
+    job_when(client, job, used_units=0, reserved_units=0)
 
 
 def test_a_call_without_usage_is_charged_its_reservation(
@@ -131,8 +132,7 @@ def test_a_call_without_usage_is_charged_its_reservation(
     job = fresh("tok")
     llm = wrapped(sync_openai, client, job)
     llm.chat.completions.create(model="silent", messages=MESSAGES)
-    status = client.get_task(job)
-    assert (status.used_units, status.usage_missing_calls) == (2_000, 1)
+    job_when(client, job, used_units=2_000, reserved_units=0, usage_missing_calls=1)
 
 
 def test_a_spent_job_returns_a_refusal_and_calls_nobody(
@@ -161,8 +161,7 @@ def test_a_reused_response_id_counts_every_call(
                 chat(llm)
         finally:
             providers.fixed_id = ""
-    status = client.get_task(job)
-    assert (status.used_units, status.reserved_units) == (2 * CHAT_TOKENS, 0)
+    job_when(client, job, used_units=2 * CHAT_TOKENS, reserved_units=0)
 
 
 def test_a_job_in_dollars_is_charged_its_reservation_where_nobody_knows_the_price(
@@ -171,28 +170,29 @@ def test_a_job_in_dollars_is_charged_its_reservation_where_nobody_knows_the_pric
     job = fresh("usd")
     llm = wrapped(sync_openai, client, job, task_ceiling=None, task_ceiling_usd=0.5)
     chat(llm)
-    status = client.get_task(job)
-    assert (status.unit, status.used_usd, status.unpriced_calls) == ("usd", 0.1, 1)
+    assert job_when(client, job, used_usd=0.1, unpriced_calls=1).unit == "usd"
     for _ in range(4):
         chat(llm)
+    job_when(client, job, used_usd=0.5, reserved_usd=0)
     refused = chat(llm)
     assert isinstance(refused, Refusal)
     assert "$0.5 of $0.5 at list price" in str(refused)
 
 
 def test_the_sellers_plan_refuses_or_lets_pass_as_the_caller_chose(
-    sync_openai: openai.OpenAI,
+    client: AgentBillClient, sync_openai: openai.OpenAI
 ) -> None:
-    plan = {"code": "free_tier_exceeded", "denomination": "token", "amount": "10"}
-    with gateway(context(seller_plan=plan)) as limited:
-        client = AgentBillClient(KEY, base_url=limited.url)
-        refused = chat(wrapped(sync_openai, client, "job"))
-        assert isinstance(refused, Refusal)
-        assert (refused.reason, refused.upgrade_url) == ("free_tier_exceeded", UPGRADE_URL)
-        with pytest.warns(RuntimeWarning, match="free_tier_exceeded"):
-            answer = chat(wrapped(sync_openai, client, "job", on_quota="send"))
-        assert answer.choices[0].message.content == "Hello"
-        assert client.get_task("job").used_units == CHAT_TOKENS
+    job = fresh("tok")
+    # All that the plan allows this customer is held by something else.
+    much = {"task_ref": fresh("job"), "task_ceiling": SELLER_TOKENS, "unit": "token"}
+    assert client.preflight("other", SELLER_TOKENS, job, **much).approved
+    refused = chat(wrapped(sync_openai, client, job))
+    assert isinstance(refused, Refusal)
+    assert (refused.reason, refused.upgrade_url) == ("free_tier_exceeded", UPGRADE_URL)
+    with pytest.warns(RuntimeWarning, match="free_tier_exceeded"):
+        answer = chat(wrapped(sync_openai, client, job, on_quota="send"))
+    assert answer.choices[0].message.content == "Hello"
+    job_when(client, job, used_units=CHAT_TOKENS)
 
 
 def redirected(url: str) -> httpx2.Client:

@@ -10,7 +10,7 @@ import pytest
 
 from tests.clients.node import node_project, program
 from tests.clients.sdk import AgentBillClient
-from tests.clients.serving import Target
+from tests.clients.whole import Target, job_when
 
 ROOT = Path(__file__).parents[2]
 SECONDS_MAX = 60
@@ -38,19 +38,19 @@ def run(command: list[str], target: Target, folder: Path) -> str:
     return done.stdout
 
 
-def test_the_python_example_holds_and_settles(local: Target, tmp_path: Path) -> None:
+def test_the_python_example_holds_and_settles(target: Target, tmp_path: Path) -> None:
     [first] = blocks("agentbill.md", "python")
     [second] = blocks("agentbill.md", "python continued")
-    assert "held 12 of" in run([sys.executable, "-c", first + second], local, tmp_path)
-    status = AgentBillClient(local.key, base_url=local.url).get_task("job-1")
-    assert (status.used_units, status.reserved_units) == (8, 0)
+    assert "held 12 of" in run([sys.executable, "-c", first + second], target, tmp_path)
+    client = AgentBillClient(target.key, base_url=target.url)
+    job_when(client, "job-1", used_units=8, reserved_units=0)
 
 
-def test_the_node_example_is_metered(local: Target, tmp_path: Path) -> None:
+def test_the_node_example_is_metered(target: Target, tmp_path: Path) -> None:
     [example] = blocks("agentbill.md", "javascript")
     project = node_project(tmp_path)
     (project / "example.mjs").write_text(example, encoding="utf-8")
-    assert run([program("node"), "example.mjs"], local, project).strip() == "4"
+    assert run([program("node"), "example.mjs"], target, project).strip() == "4"
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_the_node_example_is_metered(local: Target, tmp_path: Path) -> None:
     [("agentbill.md", '"approved":true'), ("charge-tokens.md", '{"success":true}')],
 )
 def test_the_curl_example_is_answered(
-    local: Target, tmp_path: Path, document: str, answer: str
+    target: Target, tmp_path: Path, document: str, answer: str
 ) -> None:
     [example] = blocks(document, "sh")
-    assert answer in run(["sh", "-c", example], local, tmp_path)
+    assert answer in run(["sh", "-c", example], target, tmp_path)

@@ -10,10 +10,10 @@ from aiokafka import AIOKafkaProducer
 from schemas.topics import PREFLIGHTS, USAGE
 from streams.adapters.lease_log import KafkaLeaseLog
 from streams.adapters.memory_lease import MemoryLeaseLog, MemoryTopic
-from streams.agents.lease import LeaseLog
 from streams.app.installation import create_topics
 from streams.embedded.endpoints import Endpoints
 from streams.errors import FaultError
+from streams.ports import LeaseLog
 from streams.settings import Settings
 
 Produce = Callable[[int], Awaitable[None]]

@@ -2,7 +2,6 @@
 
 import asyncio
 import ssl
-import subprocess
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ from streams.errors import SetupError
 from streams.gateway import bodies, server
 from streams.gateway.app import HEADER_BYTES_MAX
 from streams.gateway.server import listen, make_server
+from tests.certificate import make_certificate
 from tests.gateway_fakes import KEY, FakeOwners, World
 
 DEADLINE_SECONDS = 20.0
@@ -243,7 +243,7 @@ async def test_what_is_no_http_is_answered_400(world: World) -> None:
 
 async def test_https_with_a_certificate_of_ones_own(world: World, tmp_path: Path) -> None:
     certificate, private_key = tmp_path / "c.pem", tmp_path / "k.pem"
-    _make_certificate(certificate, private_key)
+    make_certificate(certificate, private_key)
     context = ssl.create_default_context(cafile=certificate)
     async with serving(world, certificate, private_key) as port:
         reader, writer = await asyncio.open_connection(
@@ -252,20 +252,6 @@ async def test_https_with_a_certificate_of_ones_own(world: World, tmp_path: Path
         writer.write(request())
         assert (await read_answer(reader))[0] == 200
         writer.close()
-
-
-def _make_certificate(certificate: Path, private_key: Path) -> None:
-    subprocess.run(
-        [
-            *("openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"),
-            *("-nodes", "-days", "2", "-subj", "/CN=localhost"),
-            *("-addext", "subjectAltName=DNS:localhost"),
-            *("-out", str(certificate), "-keyout", str(private_key)),
-        ],
-        check=True,
-        capture_output=True,
-        timeout=DEADLINE_SECONDS,
-    )
 
 
 def test_a_certificate_that_cannot_be_used_is_said_at_the_start(

@@ -17,11 +17,11 @@ import pytest
 
 from schemas.rpc import PreflightAnswer, PreflightAsk, ReleaseAnswer, ReleaseAsk
 from streams.adapters.clock import SystemClock
-from streams.adapters.lease_log import Appended, KafkaLeaseLog
+from streams.adapters.lease_log import KafkaLeaseLog
 from streams.app.installation import create_topics
 from streams.embedded.endpoints import Endpoints
 from streams.errors import FaultError, TransientError
-from streams.ports import Table
+from streams.ports import Appended, Table
 from streams.settings import Settings
 from tests.owned import PARTITION, RecoveringPartition, Shared, preflight
 from tests.property.seed import SEED

@@ -80,9 +80,9 @@ def assert_same_budget(clickhouse: ClickHouse, account: Account, now_us: int) ->
     report = budget_report(clickhouse, account.customer_id)
     assert report is not None
     assert report.now_us == now_us
-    for balance in report.balances():
-        assert balance.available == available(account, balance.denomination, now_us)
-        parts = balance.burnt + balance.expired + balance.later + balance.available
+    for balance in report.balances:
+        assert balance.left == available(account, balance.denomination, now_us)
+        parts = balance.burnt + balance.expired + balance.later + balance.left
         assert parts == balance.granted
     used, charged = report.used, dict(report.used.charged_pico)
     assert (used.events, used.signals) == (account.events, account.signals)

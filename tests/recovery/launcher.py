@@ -114,7 +114,7 @@ WORKER_STEPS: Final[dict[str, tuple[str, str, Wrapper]]] = {
     "taken": (f"{CYCLE}:PartitionCycle", "run", before_await),
     "decoded": (CYCLE, "decode_records", after_call),
     "loaded": (f"{CYCLE}:PartitionCycle", "_load", after_call),
-    "folded": (CYCLE, "fold_cycle", after_call),
+    "folded": (CYCLE, "check_cycle", after_call),
     "checked": (LOG, "commit", before_await),
     "begun": (PRODUCER, "begin_transaction", after_await),
     "batch": (PRODUCER, "send_batch", after_produced),

@@ -22,13 +22,12 @@ from schemas.rpc import (
     ReleaseAnswer,
     ReleaseAsk,
 )
-from streams.adapters.lease_log import Appended
 from streams.adapters.memory import MemoryBroker, MemoryCycleLog
 from streams.adapters.memory_lease import MemoryLeaseLog, MemoryTopic
 from streams.domain.appends import decode_account
 from streams.domain.facts import SourceRecord
 from streams.errors import FaultError
-from streams.ports import Appends, Table
+from streams.ports import Appended, Appends, Table
 from tests.builders import usage
 from tests.owned import (
     PARTITION,

@@ -13,8 +13,8 @@ from typing import Final
 
 import pytest
 
-from streams.adapters.lease_log import Appended
 from streams.domain.facts import SourceRecord
+from streams.ports import Appended
 from tests.owned import PARTITION
 from tests.property.seed import SEED
 from tests.simulation.handovers import SimulatedLeaseLog, SimulatedOwner, World, check

@@ -8,7 +8,9 @@ from tests.builders import DAY_US, NOON_US
 
 
 def report(*grants: GrantBalance) -> BudgetReport:
-    return BudgetReport("acme", grants, Used(0, 0, 0, 0, {}), (), NOON_US)
+    return BudgetReport(
+        "acme", grants, (), limits=(), holds=(), used=Used(0, 0, 0, 0, {}), as_of=(), now_us=NOON_US
+    )
 
 
 def grant(grant_id: str, denomination: str, granted: int, burnt: int, **more: int) -> GrantBalance:

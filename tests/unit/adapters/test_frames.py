@@ -54,8 +54,25 @@ class Taking(Framed):
         self.is_greeted = True
         self.frames: list[tuple[int, bytes]] = []
 
+    def greeting_received(self, payload: bytes) -> None:
+        raise AssertionError("it is greeted already")
+
     def frame_received(self, number: int, payload: bytes) -> None:
         self.frames.append((number, payload))
+
+
+class Accepting(AcceptingEnd):
+    """An owner's side that only greets."""
+
+    def frame_received(self, number: int, payload: bytes) -> None:
+        raise AssertionError("nobody sends a frame here")
+
+
+class Connecting(ConnectingEnd):
+    """A gateway's side that only greets."""
+
+    def frame_received(self, number: int, payload: bytes) -> None:
+        raise AssertionError("nobody sends a frame here")
 
 
 def connected(end: Framed) -> Pipe:
@@ -195,7 +212,7 @@ def exchange(accepting: AcceptingEnd, connecting: ConnectingEnd) -> None:
 
 @pytest.mark.parametrize("secret", [None, SECRET])
 async def test_two_ends_with_the_same_secret_greet_each_other(secret: bytes | None) -> None:
-    accepting, connecting = AcceptingEnd(100, secret), ConnectingEnd(100, secret)
+    accepting, connecting = Accepting(100, secret), Connecting(100, secret)
     exchange(accepting, connecting)
     assert (accepting.is_greeted, connecting.is_greeted) == (True, True)
 
@@ -211,14 +228,14 @@ async def test_two_ends_with_the_same_secret_greet_each_other(secret: bytes | No
 async def test_ends_that_do_not_share_the_secret_exchange_no_frame(
     owner: bytes | None, gateway: bytes | None, why: str
 ) -> None:
-    accepting, connecting = AcceptingEnd(100, owner), ConnectingEnd(100, gateway)
+    accepting, connecting = Accepting(100, owner), Connecting(100, gateway)
     exchange(accepting, connecting)
     assert (accepting.is_greeted, connecting.is_greeted) == (False, False)
     assert why in accepting.fault + connecting.fault
 
 
 async def test_an_owner_that_cannot_prove_the_secret_is_left() -> None:
-    connecting = ConnectingEnd(100, SECRET)
+    connecting = Connecting(100, SECRET)
     pipe = connected(connecting)
     connecting.received(frame(0, GREETING + b"hmac" + bytes(32)))
     connecting.received(frame(0, bytes(32)))
@@ -227,12 +244,12 @@ async def test_an_owner_that_cannot_prove_the_secret_is_left() -> None:
 
 
 async def test_a_recorded_proof_is_worth_nothing_for_another_connection() -> None:
-    recorded = ConnectingEnd(100, SECRET)
+    recorded = Connecting(100, SECRET)
     pipe = connected(recorded)
-    first = AcceptingEnd(100, SECRET)
+    first = Accepting(100, SECRET)
     recorded.received(frame(0, GREETING + b"hmac" + first._challenge))
     recorded._flush()
-    second = AcceptingEnd(100, SECRET)
+    second = Accepting(100, SECRET)
     connected(second)
     second.received(pipe.writes[0])
     assert not second.is_greeted
@@ -241,7 +258,7 @@ async def test_a_recorded_proof_is_worth_nothing_for_another_connection() -> Non
 
 @pytest.mark.parametrize("junk", [b"GET / HTTP/1.1\r\n\r\n", frame(0, b"junk"), frame(9, b"")])
 async def test_junk_is_no_greeting(junk: bytes) -> None:
-    for end in (AcceptingEnd(ASK_BYTES_MAX, SECRET), ConnectingEnd(ASK_BYTES_MAX, SECRET)):
+    for end in (Accepting(ASK_BYTES_MAX, SECRET), Connecting(ASK_BYTES_MAX, SECRET)):
         pipe = connected(end)
         end.received(junk)
         assert pipe.ended == "aborted"
@@ -249,7 +266,7 @@ async def test_junk_is_no_greeting(junk: bytes) -> None:
 
 
 async def test_without_a_greeting_a_connection_is_overdue() -> None:
-    end, limits = AcceptingEnd(100, None), HopLimits()
+    end, limits = Accepting(100, None), HopLimits()
     connected(end)
     now = asyncio.get_running_loop().time()
     assert "no greeting" in end.overdue(limits, now + limits.greeting_seconds + 1)

@@ -48,7 +48,7 @@ class Owned:
         self.ownership = Ownership(
             make_cycle=lambda _: self.cycle,  # type: ignore[arg-type, return-value]
             announce=announce,
-            bounds=CycleBounds(records_max, bytes_max, pause_seconds),
+            bounds=lambda: CycleBounds(records_max, bytes_max, pause_seconds),
             halt=lambda fault: None,
         )
         self.ownership.take_over({0: START})

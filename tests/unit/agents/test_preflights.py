@@ -17,11 +17,11 @@ from schemas.rpc import (
     ReleaseAsk,
 )
 from schemas.structs import Lease, Preflight
-from streams.adapters.lease_log import Appended
 from streams.adapters.memory_lease import MemoryLeaseLog
 from streams.agents import groups, overlay, owner
 from streams.agents.overlay import Rows
 from streams.errors import FaultError
+from streams.ports import Appended
 from tests.builders import NOON_US, SECOND_US, usage
 from tests.owned import (
     CUSTOMER,

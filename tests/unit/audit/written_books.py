@@ -17,6 +17,7 @@ from schemas.topics import (
 from streams.adapters.memory_books import DictImage, ListBook
 from streams.audit.replay import PartitionBooks, Scope, audit_partition
 from streams.audit.report import PartitionReport
+from streams.audit.transfers import Sent
 from streams.domain.appends import cycle_appends
 from streams.domain.context import Context
 from streams.domain.decoding import decode_records
@@ -87,13 +88,13 @@ class WrittenBooks:
         latest = max([state.progress.domain_time_us, *(f.record.appended_at_us for f in facts)])
         result = fold_cycle(state, PARTITION, consumed, facts, self.context, latest)
         for topic, rows in cycle_appends(state, result).items():
-            if topic == TRANSFERS.name:
-                continue  # they go to the partitions of their tasks: other books
+            if topic == TRANSFERS.name and not rows:
+                continue  # a transaction leaves its marker where it wrote
             for key, value in rows:
                 self.put(topic, key, value)
             self.offsets[topic] = self.offsets.get(topic, 0) + 1  # the marker of the commit
         state.new_claims = {}
-        state.touched = set()
+        state.touched, state.touched_tasks = set(), set()
 
     # --- spoiling --------------------------------------------------------------------------------
 
@@ -138,18 +139,21 @@ class WrittenBooks:
         scope: Scope | None = None,
         lives: Callable[[int, str], bool] = lambda _generation, _topic: True,
         instead: Mapping[str, ListBook] | None = None,
+        sent: Sent | None = None,
     ) -> PartitionReport:
         """Audits what there is."""
-        made = {
-            topic: ListBook(records, end=self.offsets.get(topic, 0))
-            for topic, records in self.records.items()
-        }
+        made = {topic: self.book(topic) for topic in self.records}
         return audit_partition(
             PartitionBooks(PARTITION, made | dict(instead or {}), lives),
             lambda _offset: self.context,
             images or [self.image()],
             scope,
+            sent=sent,
         )
+
+    def book(self, topic: str) -> ListBook:
+        """A topic as it is now."""
+        return ListBook(self.records[topic], end=self.offsets.get(topic, 0))
 
 
 def texts(report: PartitionReport) -> list[str]:

@@ -135,7 +135,7 @@ def test_a_refusal_holds_nothing() -> None:
 def test_a_hold_that_nothing_closes_has_leaked() -> None:
     ledger = full_ledger()
     ledger.decision("e", 10)
-    assert ledger.books.open_holds == 1
+    assert ledger.books.open_holds(["c"]) == 1
     assert ledger.books.judge({}).leaked_holds == 1
 
 

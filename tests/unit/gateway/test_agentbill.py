@@ -1,4 +1,4 @@
-"""AgentBill's routes over ports that answer what a test says: what an installation in memory cannot
+"""AgentBill's routes over ports that answer what a test says: what an installation cannot
 be brought to answer."""
 
 from typing import Any

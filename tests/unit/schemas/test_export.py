@@ -7,6 +7,8 @@ from typing import Any
 import pytest
 
 from schemas import (
+    answer,
+    ask,
     attribution,
     budget,
     catalog,
@@ -38,6 +40,8 @@ def test_nothing_else_is_published() -> None:
 
 def test_every_record_that_is_written_belongs_to_one_family() -> None:
     modules = (
+        answer,
+        ask,
         attribution,
         budget,
         catalog,

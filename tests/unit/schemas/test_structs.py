@@ -10,6 +10,8 @@ from pydantic import BaseModel
 from pydantic_core import PydanticUndefined
 
 from schemas import (
+    answer,
+    ask,
     attribution,
     budget,
     catalog,
@@ -24,6 +26,8 @@ from schemas import (
 from schemas.structs import struct_of
 
 MODULES: list[ModuleType] = [
+    answer,
+    ask,
     attribution,
     budget,
     catalog,
