@@ -21,13 +21,14 @@ _LENGTH_COUNTS_FROM: Final = 12
 
 
 def alter_record(partition_directory: Path, found: bytes, instead: bytes) -> None:
-    """Replaces the first occurrence of `found` in the segments of a partition. Both are equally
-    long; the record must lie there uncompressed."""
+    """Replaces the last occurrence of `found` in the segments of a partition: before it there may
+    be those of aborted transactions, which nobody reads. Both are equally long; the record must lie
+    there uncompressed."""
     assert len(found) == len(instead)
-    for segment in sorted(partition_directory.glob("*.log")):
+    for segment in sorted(partition_directory.glob("*.log"), reverse=True):
         content = bytearray(segment.read_bytes())
-        for start, end in _batches(content):
-            at = content.find(found, start, end)
+        for start, end in reversed(list(_batches(content))):
+            at = content.rfind(found, start, end)
             if at < 0:
                 continue
             with segment.open("r+b") as file:

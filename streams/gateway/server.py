@@ -80,8 +80,9 @@ class Gathering:
         return getattr(self._transport, name)
 
     def _send(self) -> None:
-        if self._parts:
-            parts, self._parts = self._parts, []
+        parts, self._parts = self._parts, []
+        # The connection may have been lost in this very turn.
+        if parts and not self._transport.is_closing():
             self._transport.write(b"".join(parts))
 
 

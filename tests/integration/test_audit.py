@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 import pytest
 from pydantic import SecretStr
 
+from schemas import codec
 from schemas.structs import UsageEntry
 from schemas.times import format_time
 from schemas.topics import ACCOUNTS_CHANGELOG, BUDGETS, LEDGER, SIGNALS, USAGE
@@ -266,8 +267,8 @@ def test_an_altered_record_of_the_ledger_is_named(audited: Audited) -> None:
     entry = audited.usage_entry()
     prefix = audited.installation.settings.topic_prefix
     directory = audited.segments / f"{prefix}{LEDGER.name}-{entry.partition}"
-    due = f'"event_id":"{entry.event_id}","units":1,"cost":"1.25"'.encode()
-    altered = due.replace(b"1.25", b"1.75")
+    due = codec.encode(entry)
+    altered = due.replace(b'"cost":"1.25"', b'"cost":"1.75"')
     alter_record(directory, due, altered)
     lines = audited.differences()
     assert any(

@@ -212,7 +212,9 @@ def test_a_forged_approval_beyond_the_budget_is_named(audited: Audited) -> None:
         found for found in audited.decisions() if found[2].idempotency_key == "k4-1"
     )
     due = f'"body_hash":"{body.body_hash}","denomination":"unit","estimate":"1001","approved":'
-    due = f'"idempotency_key":"k4-1",{due}'
+    due = (
+        f'"account_id":"{body.account_id}","source":"{body.source}","idempotency_key":"k4-1",{due}'
+    )
     with audited.altered(
         PREFLIGHTS.name, partition, f"{due}false".encode(), f"{due}true ".encode()
     ):
@@ -241,7 +243,8 @@ def test_a_decision_that_was_made_void_is_named(audited: Audited) -> None:
     partition, offset, body = next(
         found for found in audited.decisions() if found[2].idempotency_key == "k1-1"
     )
-    due = f'"decided_at":{body.decided_at},"account_kind":"customer"'
+    whose = f'"account_kind":"customer","account_id":"{body.account_id}"'
+    due = f'"decided_at":{body.decided_at},{whose}'
     due = f'"lease":{body.lease},"nonce":"{body.nonce}",{due}'
     forged = due.replace(body.nonce, body.nonce[::-1])
     with audited.altered(PREFLIGHTS.name, partition, due.encode(), forged.encode()):
