@@ -114,7 +114,7 @@ class PartitionCycle:
         outcome of the commit is not known: the caller ends the process.
         """
         context = await self._catalog.context(self._catalog_floor())
-        async with self._turns:
+        async with self._turns.folding():
             kept, state, facts, result = await self._fold(slices, context)
             appends = _appends(cycle_appends(state, result), context.partitions)
         last = await self._log.commit(

@@ -5,8 +5,8 @@ How many turns of it others want is told to it.
 """
 
 import asyncio
-from collections.abc import Callable
-from types import TracebackType
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Final
 
 TURNS_FOR_ANSWERS: Final = 4
@@ -30,26 +30,20 @@ class Turns:
     async def breathe(self) -> None:
         """Between two pieces of a cycle: lets others have the loop."""
 
-    async def __aenter__(self) -> None:
-        """Before the first piece."""
-
-    async def __aexit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
-        """After the last piece."""
+    @asynccontextmanager
+    async def folding(self) -> AsyncIterator[None]:
+        """Around all pieces of a cycle."""
+        yield
 
 
 class SharedTurns(Turns):
-    """One cycle folds at a time, and never two in one turn of the loop: eight partitions whose
-    cycles became due together would keep an answer waiting for all of them."""
+    """While somebody asks, one cycle folds at a time, and never two in one turn of the loop: eight
+    partitions whose cycles became due together would keep an answer waiting for all of them."""
 
     def __init__(self, wanted: Callable[[], int]) -> None:
         """`wanted` says how many turns of the loop others should have between two pieces now."""
         self._wanted = wanted
-        self._folding = asyncio.Lock()
+        self._one_at_a_time = asyncio.Lock()
 
     async def breathe(self) -> None:
         """Lets answers be given, where somebody asks for them."""
@@ -63,19 +57,14 @@ class SharedTurns(Turns):
             if loop.time() > until:
                 break
 
-    async def __aenter__(self) -> None:
-        await self._folding.acquire()
-        try:
+    @asynccontextmanager
+    async def folding(self) -> AsyncIterator[None]:
+        """Waits for its turn, where somebody asks. Records that wait here have left the inbox, so
+        nobody waits without need."""
+        if not self._wanted():
+            yield
+            return
+        async with self._one_at_a_time:
             await asyncio.sleep(0)
             await self.breathe()
-        except BaseException:
-            self._folding.release()
-            raise
-
-    async def __aexit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
-        self._folding.release()
+            yield
