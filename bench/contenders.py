@@ -172,7 +172,7 @@ class JavaPeer:
         state = job.folder / "state"
         state.mkdir()
         env = {
-            "BROKER": job.loaded.ground.bootstrap,
+            "BROKER": str(job.loaded.ground.bootstrap),
             "TOPIC": job.loaded.usage_topic,
             "OUT_TOPIC": job.peer_output,
             "APP_ID": job.name,

@@ -5,15 +5,17 @@ from typing import Any, Self
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 
+from schemas.client.kafka_access import Bootstrap, client_options
+
 
 class Onlooker:
     """Counts over all partitions of a topic. An async context manager; one for a whole run, so that
     a look costs the broker one small request."""
 
-    def __init__(self, bootstrap: str, partitions: int) -> None:
+    def __init__(self, bootstrap: Bootstrap, partitions: int) -> None:
         self._partitions = partitions
-        self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
-        self._consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
+        self._admin = AIOKafkaAdminClient(**client_options(bootstrap))
+        self._consumer = AIOKafkaConsumer(**client_options(bootstrap), enable_auto_commit=False)
 
     async def __aenter__(self) -> Self:
         """Connect."""

@@ -9,7 +9,7 @@ resolve() {
   # they differ; no address of an index is written. pandas, pyarrow and numpy are left out: see
   # requirements/README.md.
   "$UV" pip compile --quiet --universal --python-version 3.11 --generate-hashes \
-    --no-header --no-emit-index-url --no-emit-find-links --annotation-style line \
+    --no-header --annotation-style line \
     --no-emit-package pandas --no-emit-package pyarrow --no-emit-package numpy "$@"
 }
 

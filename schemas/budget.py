@@ -1,7 +1,8 @@
-"""Budget, version 1: what a customer may spend, and what becomes of dead letters. Topic `budgets`,
-keyed by `customer_id`, administration only.
+"""Budget, version 1: what a customer may spend, what of its costs is corrected, and what becomes of
+dead letters. Topic `budgets`, keyed by `customer_id`, administration only.
 
-The records of the topic are told apart by `kind`; one without a kind is a grant.
+The records of the topic are told apart by `kind`; one without a kind is a grant. Those about terms
+and invoices are in `schemas.invoice`.
 """
 
 from enum import StrEnum
@@ -9,12 +10,15 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from schemas.envelope import Amount, Fact, Id, Name, Offset, Time, TimeUs
+from schemas.envelope import Amount, Fact, Id, Name, Offset, Part, Sequence, Time, TimeUs
 from schemas.limits import (
     EVENT_BYTES_MAX,
+    NAME_CHARS_MAX,
+    PAYERS_MAX,
     PRIORITY_MAX,
     REASON_CHARS_MAX,
     REPLAYED_KEY_BYTES_MAX,
+    UNITS_MAX,
 )
 
 
@@ -81,6 +85,83 @@ class Ceiling(Fact):
     kind: Literal["ceiling"] = "ceiling"
     denomination: Denomination
     amount: Amount
+
+
+class Payer(Part):
+    """A grant that paid for a usage entry, with the terms under which it would be open again."""
+
+    grant_id: Name
+    amount: Amount
+    """What the entry has taken of it, less what was given back since."""
+    priority: Annotated[int, Field(ge=0, le=PRIORITY_MAX)]
+    effective_at: TimeUs
+    expires_at: TimeUs | None = None
+
+
+class Adjustment(Fact):
+    """What a usage entry costs after all: rated anew, without changing what is written.
+
+    `event_id` names the entry and counts its adjustments, so that no two can follow from the same
+    state of it (decision 021). Amounts are dollars; `old_*` is what the entry and its adjustments
+    say together, `new_*` what they say with this one.
+    """
+
+    kind: Literal["adjustment"] = "adjustment"
+    entry_id: Name
+    """Of the usage entry."""
+    charged_at: TimeUs
+    """Its `decided_at`: the periods of limits and grants that it counted in."""
+    charged_generation: Annotated[int, Field(ge=1)]
+    charged_sequence: Sequence
+    """Its place in the ledger: a limit that was set later never counted it."""
+    used_at: TimeUs
+    """Its `occurred_at`: the period of the invoice that it belongs to."""
+    agent_id: Id | None = None
+    task_ref: Id | None = None
+    trace_id: Id | None = None
+    scope_id: Id | None = None
+    provider: Name | None = None
+    model: Name | None = None
+    old_cost: Amount
+    old_provisional: Amount = "0"
+    covered: Amount = "0"
+    """How much of the two dollar grants have paid."""
+    payers: Annotated[list[Payer], Field(max_length=PAYERS_MAX)] = []
+    """Those grants, in the order in which they were burnt."""
+    new_cost: Amount
+    new_provisional: Amount = "0"
+    was_unpriced: bool = False
+    """No price was known until now."""
+    price_version: Name
+    price_override: str = Field(default="", max_length=2 * NAME_CHARS_MAX + 1)
+    priced_as: str = Field(default="", max_length=2 * NAME_CHARS_MAX + 1)
+
+
+class Void(Fact):
+    """A signal taken back: the meeting was cancelled. Its revenue is credited, and the cost that it
+    carried goes on to nobody, or to the signals that claim it too.
+
+    `source`, `event_id` are those of this record; a signal is taken back once, whatever they say.
+    """
+
+    kind: Literal["void"] = "void"
+    signal_source: Id
+    signal_event_id: Id
+    signal_entry: Name
+    """`entry_id` of the signal in the ledger."""
+    signal_decided_at: TimeUs
+    signal_occurred_at: TimeUs | None = None
+    """Its `occurred_at`: the period of the invoice that it belongs to. Where it is missing the void
+    belongs to the period of its own time."""
+    signal_name: Name
+    quantity: Annotated[int, Field(ge=1, le=UNITS_MAX)] = 1
+    agent_id: Id | None = None
+    trace_id: Id | None = None
+    scope_id: Id | None = None
+    cost: Literal["unattributed", "move"] = "unattributed"
+    """What becomes of the cost that it carried: nobody's, or shared by the other claimants (and
+    nobody's where there is none)."""
+    reason: Annotated[str, StringConstraints(max_length=REASON_CHARS_MAX)] = ""
 
 
 class Replay(Fact):

@@ -13,25 +13,40 @@ import msgspec
 import orjson
 from pydantic import BaseModel, ValidationError
 
-from schemas import ask, budget, preflight, rpc, signal, structs, transfer, usage
+from schemas import (
+    ask,
+    budget,
+    invoice,
+    preflight,
+    rpc,
+    signal,
+    structs,
+    transfer,
+    unassigned,
+    usage,
+)
 from schemas.envelope import SCHEMA_VERSION
 from schemas.errors import RejectCode, RejectError
 from schemas.limits import (
     EVENT_BYTES_MAX,
     ID_BYTES_MAX,
     INTEGER_MAX,
+    INVOICE_BYTES_MAX,
     REASON_CHARS_MAX,
     REPLAY_BYTES_MAX,
 )
 from schemas.structs import (
     AnswerRecord,
+    Attribution,
     BudgetRecord,
     CatalogRecord,
+    CatalogueItem,
     DeadLetter,
     LedgerEntry,
     Owner,
     PreflightRecord,
     Transfer,
+    Unassigned,
 )
 
 T = TypeVar("T")
@@ -44,6 +59,10 @@ _ID_FIELDS: Final = (
     "task_ref",
     "trace_id",
     "scope_id",
+    "span_id",
+    "parent_span_id",
+    "signal_source",
+    "signal_event_id",
     "reservation_id",
     "account_id",
     "idempotency_key",
@@ -52,8 +71,8 @@ _ID_FIELDS: Final = (
 _encoder: Final = msgspec.json.Encoder()
 _ledger_decoder: Final = msgspec.json.Decoder(LedgerEntry)
 _catalog_decoder: Final = msgspec.json.Decoder(CatalogRecord)
+_catalogue_decoder: Final = msgspec.json.Decoder(CatalogueItem)
 _owner_decoder: Final = msgspec.json.Decoder(Owner)
-_dead_letter_decoder: Final = msgspec.json.Decoder(DeadLetter)
 
 encode: Final[Callable[[Any], bytes]] = _encoder.encode
 """The JSON of a Struct: fields in the order of the schema, defaults left out, the same bytes every
@@ -116,8 +135,15 @@ _decode_grant: Final = _fact_decoder(structs.Grant, budget.Grant)
 BUDGET_DECODERS: Final = {
     "limit": _fact_decoder(structs.Limit, budget.Limit),
     "ceiling": _fact_decoder(structs.Ceiling, budget.Ceiling),
+    "adjustment": _fact_decoder(structs.Adjustment, budget.Adjustment),
+    "void": _fact_decoder(structs.Void, budget.Void),
     "replay": _fact_decoder(structs.Replay, budget.Replay, REPLAY_BYTES_MAX),
     "discard": _fact_decoder(structs.Discard, budget.Discard),
+    "terms": _fact_decoder(structs.Terms, invoice.Terms),
+    "credit": _fact_decoder(structs.Credit, invoice.Credit),
+    "invoice_close": _fact_decoder(structs.InvoiceClose, invoice.InvoiceClose),
+    "invoice_issue": _fact_decoder(structs.InvoiceIssue, invoice.InvoiceIssue, INVOICE_BYTES_MAX),
+    "invoice_void": _fact_decoder(structs.InvoiceVoid, invoice.InvoiceVoid),
 }
 """How the records of `budgets` that are no grants are decoded, by `kind`."""
 
@@ -125,7 +151,7 @@ BUDGET_DECODERS: Final = {
 def decode_budget(value: bytes | None) -> BudgetRecord:
     """A budget record: by its `kind`, a grant where it names none. Raises RejectError."""
     kind = ""
-    if value is not None and len(value) <= REPLAY_BYTES_MAX:
+    if value is not None and len(value) <= INVOICE_BYTES_MAX:
         with suppress(ValueError, RecursionError):
             kind = _kind_decoder.decode(value).kind
     record: BudgetRecord = BUDGET_DECODERS.get(kind, _decode_grant)(value)
@@ -157,6 +183,11 @@ decode_transfer: Final[Callable[[bytes | None], Transfer]] = _fact_decoder(
     structs.Transfer, transfer.Transfer
 )
 """A transfer. Raises RejectError."""
+
+decode_unassigned: Final[Callable[[bytes | None], Unassigned]] = _fact_decoder(
+    structs.Unassigned, unassigned.Unassigned
+)
+"""A record of `unassigned`. Raises RejectError."""
 
 AskRecord = ask.AskedPreflight | ask.AskedRelease | ask.AskedExtension
 """Everything that stands in `asks`."""
@@ -209,8 +240,15 @@ MODELS: Final[dict[type[Any], type[BaseModel]]] = {
     structs.Grant: budget.Grant,
     structs.Limit: budget.Limit,
     structs.Ceiling: budget.Ceiling,
+    structs.Adjustment: budget.Adjustment,
+    structs.Void: budget.Void,
     structs.Replay: budget.Replay,
     structs.Discard: budget.Discard,
+    structs.Terms: invoice.Terms,
+    structs.Credit: invoice.Credit,
+    structs.InvoiceClose: invoice.InvoiceClose,
+    structs.InvoiceIssue: invoice.InvoiceIssue,
+    structs.InvoiceVoid: invoice.InvoiceVoid,
 }
 """The public contract behind each inbound Struct."""
 
@@ -286,9 +324,11 @@ def version_of(value: bytes | None) -> int | None:
     return version if type(version) is int and 0 <= version <= INTEGER_MAX else None
 
 
-def decode_dead_letter(value: bytes) -> DeadLetter:
-    """A dead letter. Raises ValueError where Tollgate did not write it."""
-    return _dead_letter_decoder.decode(value)
+decode_dead_letter: Final[Callable[[bytes], DeadLetter]] = msgspec.json.Decoder(DeadLetter).decode
+"""A dead letter. Raises ValueError where Tollgate did not write it."""
+
+decode_attribution: Final[Callable[[bytes], Attribution]] = msgspec.json.Decoder(Attribution).decode
+"""An attribution. Raises ValueError where Tollgate did not write it."""
 
 
 def owner_key(partition: int) -> bytes:
@@ -313,6 +353,17 @@ def decode_catalog(value: bytes) -> CatalogRecord:
     """A catalog record. Raises ValueError for an unknown kind or version."""
     record: CatalogRecord = _catalog_decoder.decode(value)
     return record
+
+
+def catalogue_key(item: CatalogueItem) -> bytes:
+    """The Kafka key of a catalogue item: family and id, so that the compacted topic keeps the
+    latest of each."""
+    return f"{item.family}/{item.id}".encode()
+
+
+def decode_catalogue_item(value: bytes) -> CatalogueItem:
+    """A catalogue item. Raises ValueError where Tollgate did not write it."""
+    return _catalogue_decoder.decode(value)
 
 
 class Mark(msgspec.Struct, frozen=True, gc=False):

@@ -61,6 +61,22 @@ class CycleEntry(Outbound):
     """Leases and ticks that the cycle took."""
     void: Count = 0
     """Decisions that do not count: another owner's lease stands between theirs and themselves."""
+    watermark: TimeUs = 0
+    """The latest event time that the partition has seen: what trace windows close by (D6)."""
+    attributions: Count = 0
+    """Rows that the cycle wrote to `attributions`."""
+    attribution_sequence: Sequence = 0
+    """How many the partition has written after this cycle."""
+    bindings: Count = 0
+    """Records that say whose a trace is, refused ones not among them."""
+    forwarded: Count = 0
+    """Events that named no customer and were passed on to that of their trace."""
+    waiting: Count = 0
+    """Events that wait for a customer after this cycle, in the whole partition."""
+    timed_out: Count = 0
+    """Events that waited in vain: dead letters now, and counted among them."""
+    unassigned_time: TimeUs = 0
+    """How far the time of `unassigned` is: what waiting ends by."""
     lease: Offset | None = None
     """The lease in force after the cycle, where the cycle took one."""
     nonce: str = ""
@@ -134,6 +150,61 @@ class UsageEntry(SourcedEntry):
     missing_tokens: TotalTokens = 0
     """Tokens charged because they were held and the caller does not know what was used."""
     usage_missing: bool = False
+    quantities: dict[str, Count] = {}
+    """What was used beside tokens."""
+    conditions: dict[str, str] = {}
+    """How the call was made."""
+    price_override: str = ""
+    """The override that priced it."""
+    scope_id: str = ""
+    span_id: str = ""
+    parent_span_id: str = ""
+
+
+class Return(Part):
+    """What a grant gets back, with the terms under which it is open again where it was spent."""
+
+    grant_id: Name
+    amount: SignedAmount
+    priority: Count
+    effective_at: TimeUs
+    expires_at: TimeUs | None = None
+
+
+class AdjustmentEntry(SourcedEntry):
+    """A correction of a usage entry's cost: what its sums change by, so all amounts are signed.
+
+    `occurred_at` is that of the usage entry, so that both belong to the same invoice.
+    """
+
+    kind: Literal["adjustment"] = "adjustment"
+    adjusted_entry: Name
+    """The usage entry that it corrects."""
+    charged_at: TimeUs
+    """When that was decided."""
+    charged_generation: Annotated[int, Field(ge=1)]
+    charged_sequence: Sequence
+    """Where it stands."""
+    agent_id: str = ""
+    task_ref: str = ""
+    trace_id: str = ""
+    scope_id: str = ""
+    provider: str = ""
+    model: str = ""
+    cost: SignedAmount = "0"
+    currency: Currency = "USD"
+    cost_basis: Literal["adjusted"]
+    """Apart from the bases of usage: a line of its own wherever costs are grouped by basis."""
+    price_version: str = ""
+    price_override: str = ""
+    priced_as: str = ""
+    provisional: SignedAmount = "0"
+    covered_usd: SignedAmount = "0"
+    burns: list[Burn] = []
+    """What it took from grants, where the cost rose."""
+    returned: list[Return] = []
+    """What it gave back to grants, where the cost fell."""
+    was_unpriced: bool = False
 
 
 class SignalEntry(SourcedEntry):
@@ -146,6 +217,29 @@ class SignalEntry(SourcedEntry):
     signal_name: Name
     quantity: Count = 1
     cost_tracing: bool = False
+    weight: Count = 1
+    span_id: str = ""
+    parent_span_id: str = ""
+
+
+class VoidEntry(SourcedEntry):
+    """A signal that does not count any more: what its own entry says of quantity is to be taken
+    off.
+
+    `occurred_at` is that of the signal, so that both belong to the same invoice.
+    """
+
+    kind: Literal["void"] = "void"
+    agent_id: str = ""
+    trace_id: str = ""
+    scope_id: str = ""
+    signal_name: Name
+    quantity: Count = 1
+    signal_entry: Name
+    """The entry of the signal."""
+    signal_cost: Literal["unattributed", "move"] = "unattributed"
+    note: str = ""
+    """Why, for a person."""
 
 
 class GrantEntry(SourcedEntry):
@@ -256,6 +350,9 @@ class SettlementEntry(SourcedEntry):
     success: bool = True
     usage_missing: bool = False
     unpriced: bool = False
+    adjusts: bool = False
+    """It corrects the cost of a call that was told before: no call of its own. `unpriced` then
+    says that the call was unpriced until now."""
 
 
 class ResolutionEntry(SourcedEntry):

@@ -58,7 +58,12 @@ class Part(BaseModel):
     """Base of everything on the wire: strict types, no unknown fields, immutable."""
 
     model_config = ConfigDict(
-        strict=True, extra="forbid", frozen=True, use_attribute_docstrings=True
+        strict=True,
+        extra="forbid",
+        frozen=True,
+        use_attribute_docstrings=True,
+        # Most processes validate by the Structs alone: a validator is built when it is first used.
+        defer_build=True,
     )
 
 

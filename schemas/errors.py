@@ -23,7 +23,8 @@ class RejectCode(StrEnum):
     """A field with a missing or impossible value: negative, not a number, too long, a wrong
     type."""
     WRONG_KEY = "wrong_key"
-    """The key of the Kafka record is not the UTF-8 of its `customer_id`."""
+    """The key of the Kafka record is not the UTF-8 of its `customer_id`, or of its `trace_id` on
+    `unassigned`."""
     WRONG_PARTITION = "wrong_partition"
     """The key is right, the partition is not the one murmur2 gives (K1): set the partitioner."""
     TOO_OLD = "too_old"
@@ -39,6 +40,26 @@ class RejectCode(StrEnum):
     """The customer has as many limits as the rules allow."""
     UNIT_MISMATCH = "unit_mismatch"
     """The task counts in another denomination."""
+    OTHER_CUSTOMER = "other_customer"
+    """The trace belongs to another customer: the first who was named for it counts (K4)."""
+    TOO_MANY_WAITING = "too_many_waiting"
+    """As many events of the trace wait for a customer as the rules allow."""
+    NO_CUSTOMER = "no_customer"
+    """Nobody named a customer for the event's trace in the time that the rules allow."""
+    INVOICE_NOT_DUE = "invoice_not_due"
+    """The period has not ended, or its grace has not: late usage may still come."""
+    INVOICE_OUT_OF_ORDER = "invoice_out_of_order"
+    """Another document of the customer comes first: periods are closed one after the other, and
+    each is issued before the next is closed."""
+    INVOICE_UNKNOWN = "invoice_unknown"
+    """The customer has no invoice of that number."""
+    INVOICE_NOT_OPEN = "invoice_not_open"
+    """What is issued is not issued again, and what is void is not voided again."""
+    INVOICE_SUM = "invoice_sum"
+    """The totals are not the sums of the lines, or a credit note's not those that it takes
+    back."""
+    TOO_MANY_INVOICES = "too_many_invoices"
+    """The customer has as many invoices and credit notes as there may be."""
     INTERNAL = "internal"
     """A fault of our own while decoding or deciding the record. Stops the worker where many
     customers' records are hit (K2)."""

@@ -21,19 +21,37 @@ from schemas import (
     attribution,
     budget,
     catalog,
+    catalogue,
     deadletter,
     entry,
+    invoice,
     owner,
     preflight,
+    rates,
+    restoration,
     signal,
     transfer,
+    unassigned,
     usage,
 )
 
 FAMILIES: Final[dict[str, tuple[type[BaseModel], ...]]] = {
     "usage": (usage.Usage,),
     "signal": (signal.Signal,),
-    "budget": (budget.Grant, budget.Limit, budget.Ceiling, budget.Replay, budget.Discard),
+    "budget": (
+        budget.Grant,
+        budget.Limit,
+        budget.Ceiling,
+        budget.Adjustment,
+        budget.Void,
+        budget.Replay,
+        budget.Discard,
+        invoice.Terms,
+        invoice.Credit,
+        invoice.InvoiceClose,
+        invoice.InvoiceIssue,
+        invoice.InvoiceVoid,
+    ),
     "preflight": (
         preflight.Lease,
         preflight.Preflight,
@@ -46,10 +64,23 @@ FAMILIES: Final[dict[str, tuple[type[BaseModel], ...]]] = {
     "answer": (answer.AnsweredPreflight, answer.AnsweredChange, answer.AnsweredProblem),
     "owner": (owner.Owner,),
     "transfer": (transfer.Transfer,),
-    "catalog": (catalog.Rules, catalog.Generation, catalog.PriceBook, catalog.ApiKey),
+    "unassigned": (unassigned.Unassigned,),
+    "catalog": (
+        catalog.Rules,
+        catalog.Generation,
+        restoration.Restoration,
+        catalog.PriceBook,
+        catalog.PriceOverride,
+        catalog.RateCard,
+        catalog.RatePlan,
+        catalog.ApiKey,
+    ),
+    "catalogue": (catalogue.CatalogueItem,),
     "entry": (
         entry.CycleEntry,
         entry.UsageEntry,
+        entry.AdjustmentEntry,
+        entry.VoidEntry,
         entry.SignalEntry,
         entry.GrantEntry,
         entry.LimitEntry,
@@ -59,11 +90,23 @@ FAMILIES: Final[dict[str, tuple[type[BaseModel], ...]]] = {
         entry.ClosingEntry,
         entry.SettlementEntry,
         entry.ResolutionEntry,
+        invoice.TermsEntry,
+        invoice.CreditEntry,
+        invoice.InvoiceCloseEntry,
+        invoice.InvoiceIssueEntry,
+        invoice.InvoiceVoidEntry,
     ),
     "attribution": (attribution.Attribution,),
     "deadletter": (deadletter.DeadLetter,),
 }
 """File name, without ending, to the models whose records it describes."""
+
+FILES: Final[dict[str, tuple[type[BaseModel], ...]]] = {
+    "rates": (rates.RateCardFile, rates.RatePlanFile),
+}
+"""The same of files that people write: they say no version."""
+
+EXPORTED: Final = FAMILIES | FILES
 
 _DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 
@@ -73,7 +116,7 @@ def schema_text(name: str) -> str:
 
     A family of several kinds is a choice among them by their `kind`. Raises KeyError for no family.
     """
-    models = FAMILIES[name]
+    models = EXPORTED[name]
     if len(models) == 1:
         schema = models[0].model_json_schema()
     else:
@@ -92,12 +135,12 @@ def export(directory: Path) -> list[Path]:
     """Writes all families into `directory` and removes schemas that belong to none any more."""
     directory.mkdir(parents=True, exist_ok=True)
     written = []
-    for name in FAMILIES:
+    for name in EXPORTED:
         path = directory / f"{name}.json"
         path.write_text(schema_text(name), encoding="utf-8")
         written.append(path)
     for path in directory.glob("*.json"):
-        if path.stem not in FAMILIES:
+        if path.stem not in EXPORTED:
             path.unlink()
     return written
 

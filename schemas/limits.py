@@ -32,6 +32,21 @@ METADATA_KEY_CHARS_MAX = 64
 METADATA_VALUE_CHARS_MAX = 256
 """A value of metadata is a short text; prompts and completions do not belong into a bill."""
 
+QUANTITIES_MAX = 16
+"""Named counts of one event: what one call is charged for beside its tokens are two or three."""
+
+QUANTITY_NAME_CHARS_MAX = 64
+"""The name of what is counted; the longest in use has 30."""
+
+CONDITIONS_MAX = 8
+"""Conditions of one call that its price depends on: a processing, a tier, a speed, a route."""
+
+CONDITION_CHARS_MAX = 64
+"""A condition is a word of the provider's API."""
+
+PAYERS_MAX = 64
+"""Grants that one usage entry burnt, as far as an adjustment names them to give back to."""
+
 INTEGER_MAX = 2**53 - 1
 """Integers in metadata, so that every JSON reader sees the same number."""
 
@@ -63,3 +78,51 @@ if REPLAY_BYTES_MAX > RECORD_BYTES_MAX:
     raise AssertionError("the broker would refuse the replay of the largest event")
 if EVENT_BYTES_MAX > RECORD_BYTES_MAX:
     raise AssertionError("the broker would refuse what the schema accepts")
+
+WEIGHT_MAX = 1_000_000
+"""Of a signal's part in a shared cost: parts of a millionth are finer than anybody agrees on."""
+
+INVOICE_LINES_MAX = 2_000
+"""Lines of one invoice: ten groups of 200 lines. A person reads no more, and the fact that carries
+them stays below INVOICE_BYTES_MAX."""
+
+INVOICE_SEGMENTS_MAX = 100
+"""Segments of one period: a rate card that changes three times a day for a month."""
+
+INVOICE_TOTALS_MAX = 1_000
+"""Currencies of one invoice: more than there are, so that no reported cost can keep a closed
+period from being issued."""
+
+INVOICES_MAX = 1_000
+"""Invoices and credit notes that one customer may ever have: monthly ones for 80 years. The row
+that knows them, some 250 KB then, is read and written by facts about invoices alone."""
+
+INVOICE_NUMBER_CHARS_MAX = 64
+"""The number of a document: 40 characters of the customer's id, a hyphen and a count of four
+digits, with room to grow."""
+
+ZONE_CHARS_MAX = 64
+"""The name of a time zone; the longest in use has 32 characters."""
+
+INVOICE_BYTES_MAX = 960 * 1024
+"""A record that issues an invoice: INVOICE_LINES_MAX lines of 490 bytes. They have 300."""
+
+if INVOICE_BYTES_MAX > RECORD_BYTES_MAX or INVOICE_BYTES_MAX < REPLAY_BYTES_MAX:
+    raise AssertionError("the broker would refuse the largest invoice, or budgets hold larger ones")
+
+CARD_FEES_MAX = 20
+"""Flat fees of one rate card: each is a line of every invoice."""
+
+CARD_ITEMS_MAX = 100
+"""Items of one rate card. Each looks at all sums of a period and makes a line for every group and
+segment; a seller who sells more different things has more cards."""
+
+CARD_DISCOUNTS_MAX = 20
+"""Discounts of one rate card: each is a line of its own for every currency."""
+
+TIER_STEPS_MAX = 50
+"""Steps of tiered prices: published tables have three to ten."""
+
+PER_MAX = 10**9
+"""So many of something at the most have one price: prices are said for one, a thousand, a
+million."""

@@ -7,6 +7,7 @@ under their ISO code.
 """
 
 import re
+from fractions import Fraction
 from typing import Final
 
 from schemas.limits import AMOUNT_FRACTION_DIGITS_MAX, AMOUNT_INTEGER_DIGITS_MAX
@@ -21,6 +22,7 @@ AMOUNT_PATTERN: Final = (
 
 _amount = re.compile(AMOUNT_PATTERN.removesuffix("$") + r"\Z")
 _written = re.compile(r"(-?)([0-9]{1,26})(?:\.([0-9]{1,12}))?\Z")
+_number = re.compile(r"([+-]?)([0-9]{1,40})(?:\.([0-9]{0,8000}))?(?:[eE]([+-]?[0-9]{1,4}))?\Z")
 _loose_amount = re.compile(r"([0-9]{1,18})(?:\.([0-9]{0,64}))?(?:[eE]([+-]?[0-9]{1,2}))?\Z")
 
 
@@ -114,3 +116,53 @@ def amount_from_number_text(text: str) -> tuple[int, bool]:
     if pico >= 10 ** (AMOUNT_INTEGER_DIGITS_MAX + 12):
         raise ValueError(f"amount out of range: {text[:40]!r}")
     return pico, rounded
+
+
+def fraction_of(text: str) -> Fraction:
+    """The exact number that a decimal text says, sign and exponent included; nothing is rounded.
+
+    For what others have summed (cost exports), which may have any number of decimals: databases
+    write a nothing as `0E-6176`. Raises ValueError for anything else, and from 10**26 on.
+    """
+    match = _number.match(text)
+    if not match:
+        raise ValueError(f"not a decimal number: {text[:40]!r}")
+    sign, whole, decimals, exponent = match.groups()
+    digits, scale = int(whole + (decimals or "")), len(decimals or "") - int(exponent or 0)
+    if not digits:
+        return Fraction(0)
+    found = Fraction(digits * 10 ** max(-scale, 0), 10 ** max(scale, 0))
+    if found >= 10**26:
+        raise ValueError(f"amount out of range: {text[:40]!r}")
+    return -found if sign == "-" else found
+
+
+_DIGITS: Final = {
+    0: "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF",
+    3: "BHD IQD JOD KWD LYD OMR TND",
+    4: "CLF UYW",
+}
+"""ISO 4217: the currencies whose smallest unit is not a hundredth, by their decimals."""
+
+_DIGITS_OF: Final = {code: digits for digits, codes in _DIGITS.items() for code in codes.split()}
+_UNITS: Final = tuple(PICO // int("1".ljust(digits + 1, "0")) for digits in range(5))
+
+
+def currency_digits(currency: str) -> int:
+    """Decimals of a currency's smallest unit by ISO 4217: 0 for JPY, 3 for KWD, else mostly 2."""
+    return _DIGITS_OF.get(currency, 2)
+
+
+def smallest_unit_pico(currency: str) -> int:
+    """The smallest unit of a currency in pico: a cent is 10**10."""
+    return _UNITS[_DIGITS_OF.get(currency, 2)]
+
+
+def round_to_currency(numerator: int, denominator: int, currency: str) -> int:
+    """A pico amount given as `numerator / denominator`, rounded to the smallest unit of its
+    currency, ties to even. The one rounding of what stands on an invoice (decision 027).
+
+    Returns pico, a multiple of that unit. `denominator` must be positive.
+    """
+    unit = smallest_unit_pico(currency)
+    return round_half_even(numerator, denominator * unit) * unit

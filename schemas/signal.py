@@ -5,7 +5,7 @@ from typing import Annotated
 from pydantic import Field
 
 from schemas.envelope import Fact, Id, Name
-from schemas.limits import UNITS_MAX
+from schemas.limits import UNITS_MAX, WEIGHT_MAX
 from schemas.usage import Metadata
 
 
@@ -21,3 +21,7 @@ class Signal(Fact):
     cost_tracing: bool = False
     """Whether the cost of the trace or scope is to be attributed to this signal."""
     metadata: Metadata | None = None
+    weight: Annotated[int, Field(ge=1, le=WEIGHT_MAX)] = 1
+    """Its part of a cost that several signals claim, in proportion to theirs."""
+    span_id: Id | None = None
+    parent_span_id: Id | None = None

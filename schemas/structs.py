@@ -7,142 +7,27 @@ shown the model, whose fields and keyword constructor are the same. What a Struc
 `streams.domain.facts` do with the very functions the models use.
 """
 
-import re
-from collections.abc import Iterable
-from enum import Enum
-from functools import cache
-from types import NoneType, UnionType
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Union, get_args, get_origin
-
-import annotated_types
-import msgspec
-from pydantic import AfterValidator, BaseModel, StringConstraints
-from pydantic.fields import FieldInfo
+from typing import TYPE_CHECKING
 
 from schemas import (
     answer,
     attribution,
     budget,
     catalog,
+    catalogue,
     deadletter,
     entry,
+    invoice,
     owner,
     preflight,
+    restoration,
     signal,
     transfer,
+    unassigned,
     usage,
 )
-
-
-class Value(msgspec.Struct, frozen=True, gc=False):
-    """Base of the small values that the core makes several of for each event: made in a third of
-    the time of a dataclass, and never looked through for garbage, as none of them holds itself."""
-
-
-class Row(msgspec.Struct, omit_defaults=True, gc=False):
-    """Base of what a table's row holds, changed in place. What still has its default is not
-    written: a new customer's row is half as long, and fields may be added without rewriting
-    tables."""
-
-
-column = msgspec.field
-"""A Row's field whose default is made anew for each row."""
-
-
-def _constraints(metadata: Iterable[object]) -> dict[str, Any]:
-    r"""The msgspec constraints that say what this Pydantic metadata says.
-
-    A pattern is left out where an AfterValidator follows: its function reads the whole text anyway.
-    `$` becomes `\Z`, because Python's `$` would let a final newline pass and Pydantic's does not.
-    """
-    found: dict[str, Any] = {}
-    pattern: str | None = None
-    validated = False
-    for item in metadata:
-        if isinstance(item, FieldInfo):
-            found |= _constraints(item.metadata)
-        elif isinstance(item, AfterValidator):
-            validated = True
-        elif isinstance(item, annotated_types.Ge):
-            found["ge"] = item.ge
-        elif isinstance(item, annotated_types.Le):
-            found["le"] = item.le
-        elif isinstance(item, annotated_types.MinLen):
-            found["min_length"] = item.min_length
-        elif isinstance(item, annotated_types.MaxLen):
-            found["max_length"] = item.max_length
-        elif isinstance(item, StringConstraints):
-            if item.min_length is not None:
-                found["min_length"] = item.min_length
-            if item.max_length is not None:
-                found["max_length"] = item.max_length
-            pattern = item.pattern if isinstance(item.pattern, str) else pattern
-        else:
-            pattern = getattr(item, "pattern", None) or pattern
-    if pattern and not validated:
-        found["pattern"] = re.sub(r"\$$", r"\\Z", pattern)
-    return found
-
-
-def _twin_type(annotation: Any) -> Any:
-    """The annotation with models replaced by their Structs and constraints by msgspec's."""
-    origin, args = get_origin(annotation), get_args(annotation)
-    if origin is Annotated:
-        constraints = _constraints(args[1:])
-        base = _twin_type(args[0])
-        return Annotated[base, msgspec.Meta(**constraints)] if constraints else base
-    if origin in (Union, UnionType):
-        return Union[tuple(_twin_type(arg) for arg in args)]  # noqa: UP007 - built at run time
-    if origin in (list, dict, tuple):
-        return origin[tuple(_twin_type(arg) for arg in args)]
-    if origin is Literal or annotation in (Any, NoneType):
-        return annotation
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return struct_of(annotation)
-    if isinstance(annotation, type) and issubclass(annotation, str | int | bool | Enum):
-        return annotation
-    raise TypeError(f"no msgspec twin for the type {annotation!r}: extend schemas.structs")
-
-
-@cache
-def struct_of(model: type[BaseModel]) -> type[Any]:
-    """A frozen Struct with the fields, defaults and constraints of `model`; keyword-only where a
-    field with a default stands before one without.
-
-    A `kind` field becomes the tag of the Struct; defaults are left out when it is encoded; unknown
-    fields are refused when it is decoded.
-    """
-    fields: list[tuple[str, Any, Any]] = []
-    tag: str | None = None
-    for name, info in model.model_fields.items():
-        if name == "kind":
-            tag = info.default
-            continue
-        annotation = (
-            Annotated[info.annotation, *info.metadata] if info.metadata else info.annotation
-        )
-        default = msgspec.NODEFAULT if info.is_required() else msgspec.field(default=info.default)
-        if isinstance(info.default, list | dict):
-            default = msgspec.field(default_factory=type(info.default))
-        fields.append((name, _twin_type(annotation), default))
-    return msgspec.defstruct(
-        model.__name__,
-        fields,
-        frozen=True,
-        kw_only=not _is_ordered(fields),
-        forbid_unknown_fields=True,
-        omit_defaults=True,
-        gc=False,
-        tag_field="kind" if tag else None,
-        tag=tag,
-        module=__name__,
-    )
-
-
-def _is_ordered(fields: list[tuple[str, Any, Any]]) -> bool:
-    required = [default is msgspec.NODEFAULT for _, _, default in fields]
-    return required == sorted(required, reverse=True)
-
+from schemas.twins import Row, Value, column, struct_of
+from schemas.twins import replace as replace
 
 if TYPE_CHECKING:
     from schemas.answer import (
@@ -153,19 +38,32 @@ if TYPE_CHECKING:
         TaskAnswered,
     )
     from schemas.attribution import Attribution
-    from schemas.budget import Ceiling, Discard, Grant, Limit, Replay
+    from schemas.budget import Adjustment, Ceiling, Discard, Grant, Limit, Payer, Replay, Void
     from schemas.catalog import (
         ApiKey,
+        CardDiscount,
+        CardFee,
+        CardItem,
+        CardTiers,
         Generation,
         ModelPrices,
         PlanGrant,
         PriceBook,
+        PriceOverride,
         PriceSpan,
+        PriceVariant,
+        QuantityPrice,
+        Rate,
+        RateCard,
+        RatePlan,
         Rules,
         SellerPlan,
+        TierStep,
     )
+    from schemas.catalogue import CatalogueItem
     from schemas.deadletter import DeadLetter
     from schemas.entry import (
+        AdjustmentEntry,
         Burn,
         CeilingEntry,
         ClosingEntry,
@@ -177,16 +75,37 @@ if TYPE_CHECKING:
         HoldPart,
         LimitEntry,
         ResolutionEntry,
+        Return,
         SettlementEntry,
         SignalEntry,
         UsageEntry,
+        VoidEntry,
+    )
+    from schemas.invoice import (
+        Credit,
+        CreditEntry,
+        InvoiceClose,
+        InvoiceCloseEntry,
+        InvoiceIssue,
+        InvoiceIssueEntry,
+        InvoiceLine,
+        InvoiceTotal,
+        InvoiceVoid,
+        InvoiceVoidEntry,
+        Segment,
+        Terms,
+        TermsEntry,
     )
     from schemas.owner import Owner
     from schemas.preflight import Expiry, Extension, Lease, Preflight, Release, Tick
+    from schemas.restoration import Restoration
     from schemas.signal import Signal
     from schemas.transfer import HoldEnd, TaskPart, Transfer
+    from schemas.unassigned import Unassigned
     from schemas.usage import Tokens, Usage
 else:
+    Adjustment = struct_of(budget.Adjustment)
+    AdjustmentEntry = struct_of(entry.AdjustmentEntry)
     AnsweredChange = struct_of(answer.AnsweredChange)
     AnsweredPreflight = struct_of(answer.AnsweredPreflight)
     AnsweredProblem = struct_of(answer.AnsweredProblem)
@@ -194,10 +113,17 @@ else:
     AsOf = struct_of(answer.AsOf)
     Attribution = struct_of(attribution.Attribution)
     Burn = struct_of(entry.Burn)
+    CardDiscount = struct_of(catalog.CardDiscount)
+    CardFee = struct_of(catalog.CardFee)
+    CardItem = struct_of(catalog.CardItem)
+    CardTiers = struct_of(catalog.CardTiers)
+    CatalogueItem = struct_of(catalogue.CatalogueItem)
     Ceiling = struct_of(budget.Ceiling)
     CeilingEntry = struct_of(entry.CeilingEntry)
     ClosingEntry = struct_of(entry.ClosingEntry)
     Consumed = struct_of(entry.Consumed)
+    Credit = struct_of(invoice.Credit)
+    CreditEntry = struct_of(invoice.CreditEntry)
     CycleEntry = struct_of(entry.CycleEntry)
     DeadLetter = struct_of(deadletter.DeadLetter)
     DecisionEntry = struct_of(entry.DecisionEntry)
@@ -210,34 +136,60 @@ else:
     GrantEntry = struct_of(entry.GrantEntry)
     HoldEnd = struct_of(transfer.HoldEnd)
     HoldPart = struct_of(entry.HoldPart)
+    InvoiceClose = struct_of(invoice.InvoiceClose)
+    InvoiceCloseEntry = struct_of(invoice.InvoiceCloseEntry)
+    InvoiceIssue = struct_of(invoice.InvoiceIssue)
+    InvoiceIssueEntry = struct_of(invoice.InvoiceIssueEntry)
+    InvoiceLine = struct_of(invoice.InvoiceLine)
+    InvoiceTotal = struct_of(invoice.InvoiceTotal)
+    InvoiceVoid = struct_of(invoice.InvoiceVoid)
+    InvoiceVoidEntry = struct_of(invoice.InvoiceVoidEntry)
     Lease = struct_of(preflight.Lease)
     Limit = struct_of(budget.Limit)
     LimitEntry = struct_of(entry.LimitEntry)
     ModelPrices = struct_of(catalog.ModelPrices)
     Owner = struct_of(owner.Owner)
+    Payer = struct_of(budget.Payer)
     PlanGrant = struct_of(catalog.PlanGrant)
     Preflight = struct_of(preflight.Preflight)
     PriceBook = struct_of(catalog.PriceBook)
+    PriceOverride = struct_of(catalog.PriceOverride)
     PriceSpan = struct_of(catalog.PriceSpan)
+    PriceVariant = struct_of(catalog.PriceVariant)
+    QuantityPrice = struct_of(catalog.QuantityPrice)
+    Rate = struct_of(catalog.Rate)
+    RateCard = struct_of(catalog.RateCard)
+    RatePlan = struct_of(catalog.RatePlan)
     Release = struct_of(preflight.Release)
     Replay = struct_of(budget.Replay)
     ResolutionEntry = struct_of(entry.ResolutionEntry)
+    Restoration = struct_of(restoration.Restoration)
+    Return = struct_of(entry.Return)
     Rules = struct_of(catalog.Rules)
+    Segment = struct_of(invoice.Segment)
     SellerPlan = struct_of(catalog.SellerPlan)
     SettlementEntry = struct_of(entry.SettlementEntry)
     Signal = struct_of(signal.Signal)
     SignalEntry = struct_of(entry.SignalEntry)
     TaskAnswered = struct_of(answer.TaskAnswered)
     TaskPart = struct_of(transfer.TaskPart)
+    Terms = struct_of(invoice.Terms)
+    TermsEntry = struct_of(invoice.TermsEntry)
     Tick = struct_of(preflight.Tick)
+    TierStep = struct_of(catalog.TierStep)
     Tokens = struct_of(usage.Tokens)
     Transfer = struct_of(transfer.Transfer)
+    Unassigned = struct_of(unassigned.Unassigned)
     Usage = struct_of(usage.Usage)
     UsageEntry = struct_of(entry.UsageEntry)
+    Void = struct_of(budget.Void)
+    VoidEntry = struct_of(entry.VoidEntry)
 
 LedgerEntry = (
     CycleEntry
     | UsageEntry
+    | AdjustmentEntry
+    | VoidEntry
     | SignalEntry
     | GrantEntry
     | LimitEntry
@@ -247,13 +199,23 @@ LedgerEntry = (
     | ClosingEntry
     | SettlementEntry
     | ResolutionEntry
+    | TermsEntry
+    | CreditEntry
+    | InvoiceCloseEntry
+    | InvoiceIssueEntry
+    | InvoiceVoidEntry
 )
 """Everything that stands in the ledger."""
 
-CatalogRecord = Rules | Generation | PriceBook | ApiKey
+CatalogRecord = (
+    Rules | Generation | Restoration | PriceBook | PriceOverride | RateCard | RatePlan | ApiKey
+)
 """Everything that stands in the catalog."""
 
-BudgetRecord = Grant | Limit | Ceiling | Replay | Discard
+BillingRecord = Terms | Credit | InvoiceClose | InvoiceIssue | InvoiceVoid
+"""What stands in `budgets` about terms and invoices."""
+
+BudgetRecord = Grant | Limit | Ceiling | Adjustment | Void | Replay | Discard | BillingRecord
 """Everything that stands in `budgets`."""
 
 PreflightRecord = Lease | Preflight | Release | Extension | Expiry | Tick
@@ -266,6 +228,8 @@ InboundFact = Usage | Signal | BudgetRecord
 """Everything that a worker reads and decides."""
 
 __all__ = [
+    "Adjustment",
+    "AdjustmentEntry",
     "AnswerRecord",
     "AnsweredChange",
     "AnsweredPreflight",
@@ -273,13 +237,21 @@ __all__ = [
     "ApiKey",
     "AsOf",
     "Attribution",
+    "BillingRecord",
     "BudgetRecord",
     "Burn",
+    "CardDiscount",
+    "CardFee",
+    "CardItem",
+    "CardTiers",
     "CatalogRecord",
+    "CatalogueItem",
     "Ceiling",
     "CeilingEntry",
     "ClosingEntry",
     "Consumed",
+    "Credit",
+    "CreditEntry",
     "CycleEntry",
     "DeadLetter",
     "DecisionEntry",
@@ -293,34 +265,58 @@ __all__ = [
     "HoldEnd",
     "HoldPart",
     "InboundFact",
+    "InvoiceClose",
+    "InvoiceCloseEntry",
+    "InvoiceIssue",
+    "InvoiceIssueEntry",
+    "InvoiceLine",
+    "InvoiceTotal",
+    "InvoiceVoid",
+    "InvoiceVoidEntry",
     "Lease",
     "LedgerEntry",
     "Limit",
     "LimitEntry",
     "ModelPrices",
     "Owner",
+    "Payer",
     "PlanGrant",
     "Preflight",
     "PreflightRecord",
     "PriceBook",
+    "PriceOverride",
     "PriceSpan",
+    "PriceVariant",
+    "QuantityPrice",
+    "Rate",
+    "RateCard",
+    "RatePlan",
     "Release",
     "Replay",
     "ResolutionEntry",
+    "Restoration",
+    "Return",
     "Row",
     "Rules",
+    "Segment",
     "SellerPlan",
     "SettlementEntry",
     "Signal",
     "SignalEntry",
     "TaskAnswered",
     "TaskPart",
+    "Terms",
+    "TermsEntry",
     "Tick",
+    "TierStep",
     "Tokens",
     "Transfer",
+    "Unassigned",
     "Usage",
     "UsageEntry",
     "Value",
+    "Void",
+    "VoidEntry",
     "column",
     "struct_of",
 ]

@@ -2,7 +2,8 @@
 
 All names stand under the installation's prefix. The customer topics have the same number of
 partitions and are keyed by customer id with murmur2, so that what belongs to a customer meets in
-one partition (K1). Append time is a fact of the log (`LogAppendTime`).
+one partition (K1); `unassigned` has as many, and what belongs to a trace meets there. Append time
+is a fact of the log (`LogAppendTime`).
 """
 
 from dataclasses import dataclass, field
@@ -24,6 +25,12 @@ standing for five weeks; a claim costs 48 bytes of disk."""
 ASKS_RETENTION_DAYS: Final = 7
 """Asks and answers are no books: what was decided stands on `preflights`. Nobody waits for an
 answer longer than minutes; a week is for a person who looks for what went wrong."""
+
+TOMBSTONE_RETENTION_DAYS: Final = 35
+"""How long the end of a row (a trace window that is over) stays in the accounts' changelog: a store
+that was away for less sees every one of them; the broker's default, a day, is shorter than a
+weekend. In one that was away for longer a window that is over would live again: remove it before
+its worker starts, and it is rebuilt."""
 
 DAY_MS: Final = 86_400_000
 
@@ -63,9 +70,9 @@ USAGE: Final = Topic("usage", "what was consumed", "customer_id", "Usage")
 SIGNALS: Final = Topic("signals", "business outcomes", "customer_id", "Signal")
 BUDGETS: Final = Topic(
     "budgets",
-    "grants, limits, ceilings, replays and discards of dead letters, by administration",
+    "grants, limits, ceilings, adjustments, what becomes of dead letters; by administration",
     "customer_id",
-    "Grant, Limit, Ceiling, Replay or Discard",
+    "Grant, Limit, Ceiling, Adjustment, Void, Replay or Discard",
 )
 PREFLIGHTS: Final = Topic(
     "preflights", "leases and decisions of the owner of a partition", "account", "Preflight"
@@ -92,11 +99,14 @@ TRANSFERS: Final = Topic(
     record_bytes_max=RECORD_BYTES_MAX,
 )
 UNASSIGNED: Final = Topic(
-    "unassigned", "spans that name no customer yet", "trace_id", "Usage", retention_ms=7 * DAY_MS
+    "unassigned",
+    "spans that name no customer yet, and who the customers of traces are",
+    "trace_id",
+    "Unassigned",
 )
 CATALOG: Final = Topic(
     "catalog",
-    "rules, price books, generations",
+    "rules, price books and overrides, generations, API keys",
     "kind/id/version",
     "CatalogRecord",
     partitions=1,
@@ -108,6 +118,14 @@ OWNERS: Final = Topic(
     "partition to address and lease",
     "partition",
     "Owner",
+    partitions=1,
+    cleanup="compact",
+)
+PAID_CATALOGUE: Final = Topic(
+    "paid-catalogue",
+    "customers, products and orders of Paid's clients",
+    "family/id",
+    "CatalogueItem",
     partitions=1,
     cleanup="compact",
 )
@@ -134,11 +152,12 @@ DEAD_LETTERS: Final = Topic(
 )
 ACCOUNTS_CHANGELOG: Final = Topic(
     "accounts-changelog",
-    "the budget table: accounts and the partition's progress",
+    "the budget table: accounts, trace windows and the partition's progress",
     "customer_id",
     "Account",
     cleanup="compact",
     record_bytes_max=OUTBOUND_RECORD_BYTES_MAX,
+    more={"delete.retention.ms": str(TOMBSTONE_RETENTION_DAYS * DAY_MS)},
 )
 CLAIMS_CHANGELOG: Final = Topic(
     "claims-changelog",
@@ -160,6 +179,7 @@ TOPICS: Final = (
     UNASSIGNED,
     CATALOG,
     OWNERS,
+    PAID_CATALOGUE,
     LEDGER,
     ATTRIBUTIONS,
     DEAD_LETTERS,
@@ -168,12 +188,12 @@ TOPICS: Final = (
 )
 """All topics of an installation."""
 
-INBOUND: Final = (BUDGETS, PREFLIGHTS, TRANSFERS, SIGNALS, USAGE)
+INBOUND: Final = (BUDGETS, PREFLIGHTS, TRANSFERS, SIGNALS, USAGE, UNASSIGNED)
 """What a worker folds, in the order in which a cycle does."""
 
 PRODUCED: Final = (BUDGETS, SIGNALS, USAGE)
 """What of it somebody else writes."""
 
-SUBSCRIBED: Final = (BUDGETS, TRANSFERS, SIGNALS, USAGE)
+SUBSCRIBED: Final = (BUDGETS, TRANSFERS, SIGNALS, USAGE, UNASSIGNED)
 """What of it a worker's consumer reads. `preflights` its owner reads once, at the take of a
 partition; what is appended afterwards is its own and never leaves its memory (decision 016)."""

@@ -50,3 +50,6 @@ class Transfer(Record):
     success: bool = True
     usage_missing: bool = False
     unpriced: bool = False
+    adjusts: bool = False
+    """It corrects the cost of a call that was told before; `unpriced` says that it was unpriced
+    until now."""

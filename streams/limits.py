@@ -25,6 +25,9 @@ APP_ID_CHARS_MAX: Final = 64
 PASSWORD_CHARS_MAX: Final = 256
 """Passwords travel in HTTP headers; anything longer is a file given by mistake."""
 
+KAFKA_USER_CHARS_MAX: Final = 256
+"""A user of Kafka is a short name; anything longer is a secret given by mistake."""
+
 HEAP_MB_MIN: Final = 256
 """Below this the embedded broker spends its time collecting garbage before it has a topic."""
 
@@ -78,6 +81,9 @@ GATEWAY_DEADLINE_MS_MIN: Final = 50
 GATEWAY_DEADLINE_MS_MAX: Final = 25_000
 """The longest that a client is kept waiting. Most clients and proxies give up after 30 s, and an
 answer that nobody reads any more decides nothing."""
+
+SECRET_FILE_BYTES_MAX: Final = 4 * 1024
+"""A file with one secret: the longest password in four-byte letters takes a quarter of it."""
 
 ENV_FILE_BYTES_MAX: Final = 64 * 1024
 """An environment file has a few dozen lines; anything larger is another file given by mistake."""

@@ -6,7 +6,7 @@ The worker: `Store`, `CycleLog`, `LeaseLog`, `Catalog`, `Clock`. The sink: `Outb
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Protocol
 
@@ -55,11 +55,11 @@ class Store(Protocol):
 
 @dataclass(slots=True)
 class Appends:
-    """Records to append to one topic, in order. `topic` is the logical name; `partition` None is
-    that of the cycle."""
+    """Records to append to one topic, in order; one without a value ends a row. `topic` is the
+    logical name; `partition` None is that of the cycle."""
 
     topic: str
-    records: list[tuple[bytes | None, bytes]] = field(default_factory=list)
+    records: Sequence[tuple[bytes | None, bytes | None]] = ()
     partition: int | None = None
 
 
@@ -129,6 +129,10 @@ class LeaseLog(Protocol):
         """The offset after the last record of `usage` that anybody may read by now."""
         ...
 
+    async def unassigned_end(self, partition: int) -> int:
+        """The same of `unassigned`."""
+        ...
+
     async def release(self) -> None:
         """Gives all partitions up."""
         ...
@@ -162,10 +166,13 @@ NO_ROWS = -1
 
 @dataclass(frozen=True, slots=True)
 class OutboundRecord:
-    """One committed record of an outbound topic: its offset and its bytes."""
+    """One committed record of an outbound topic: its offset and its bytes; empty for the end of a
+    key."""
 
     offset: int
     value: bytes
+    appended_at_us: int = 0
+    """When Kafka appended it."""
 
 
 class OutboundLog(Protocol):
@@ -231,6 +238,33 @@ class RowTarget(Protocol):
         month. They become visible together or not at all. Returning does not say whether they
         did: read the mark. Raises TransientError where the outcome is unknown or nothing was
         done."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class CatalogPlace:
+    """Where a record of the catalog stands, and which one it is."""
+
+    offset: int
+    appended_at_us: int
+    kind: str
+    id: str
+    version: str
+
+
+class CatalogTarget(Protocol):
+    """The table of catalog records; its mark is the largest offset, and offsets have gaps."""
+
+    async def mark(self) -> int:
+        """The largest offset that the table holds, NO_ROWS for none. Raises as `RowTarget.mark`."""
+        ...
+
+    async def newest(self, count: int) -> Sequence[CatalogPlace]:
+        """The last rows of the table, the newest first."""
+        ...
+
+    async def insert(self, mark: int, rows: Sequence[tuple[CatalogPlace, bytes]]) -> None:
+        """Inserts records under the mark, with all that `RowTarget.insert` promises."""
         ...
 
 

@@ -22,15 +22,24 @@ def clickhouse_migrations() -> Path:
     Raises:
         SetupError: the installation does not contain them.
     """
-    candidates = (
-        _PACKAGE / "_deploy" / "clickhouse",
-        _CHECKOUT / "deploy" / "clickhouse",
-    )
-    for candidate in candidates:
+    return _deployed("clickhouse", "the ClickHouse migrations are")
+
+
+def reconcile_mappings() -> Path:
+    """Return the directory of the mappings of providers' cost exports (`NAME.yaml`).
+
+    Raises:
+        SetupError: the installation does not contain them.
+    """
+    return _deployed("reconcile", "the mappings of cost exports are")
+
+
+def _deployed(name: str, what: str) -> Path:
+    for candidate in (_PACKAGE / "_deploy" / name, _CHECKOUT / "deploy" / name):
         if candidate.is_dir():
             return candidate
     raise SetupError(
-        "the ClickHouse migrations are not part of this installation",
+        f"{what} not part of this installation",
         action="Install the wheel of Tollgate, or run from a complete checkout.",
     )
 

@@ -19,7 +19,7 @@ from streams.domain.facts import SourceRecord
 from streams.errors import TransientError
 from streams.gateway.ask_lane import AskLane, LaneSetting
 from streams.gateway.asking import Asking
-from streams.metrics import Metrics
+from streams.metrics import metrics_of
 from tests.gateway_fakes import (
     PARTITIONS,
     FakeDirectory,
@@ -75,7 +75,7 @@ class Lane:
         self.owners: Any = FakeOwners()
         self.inbound = FakeInbound()
         self.log = FakeAskLog()
-        self.metrics = Metrics()
+        self.metrics = metrics_of("gateway")
         self._next = 0
         self._task: asyncio.Task[None] | None = None
 

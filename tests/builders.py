@@ -15,31 +15,32 @@ from typing import Any, Final, TypeVar
 from schemas import codec
 from schemas.envelope import SCHEMA_VERSION
 from schemas.structs import (
+    Adjustment,
+    BillingRecord,
     Ceiling,
     Consumed,
     CycleEntry,
     Discard,
     Grant,
-    GrantEntry,
     InboundFact,
     LedgerEntry,
     Limit,
     PriceBook,
     Replay,
-    ResolutionEntry,
     Signal,
-    SignalEntry,
     Usage,
-    UsageEntry,
+    Void,
 )
 from schemas.times import MICROSECONDS, parse_time_us
 from schemas.topics import BUDGETS, SIGNALS, USAGE
 from streams.domain import canonical
+from streams.domain.billing_facts import billing_fact
 from streams.domain.context import CatalogView, Context
+from streams.domain.corrections import adjustment_fact, void_fact
 from streams.domain.decoding import decode_original
 from streams.domain.entries import Position
 from streams.domain.facts import ClaimingFact, Fact, Rejected, SourceRecord
-from streams.domain.pipeline import FOLD_ORDER, CycleResult, fold_cycle
+from streams.domain.folding import FOLD_ORDER, CycleResult, fold_cycle
 from streams.domain.state import PartitionState, Progress
 
 NOON: Final = "2026-01-15T12:00:00Z"
@@ -50,7 +51,7 @@ SECOND_US: Final = MICROSECONDS
 HOUR_US: Final = 3600 * SECOND_US
 DAY_US: Final = 24 * HOUR_US
 
-E = TypeVar("E", UsageEntry, SignalEntry, GrantEntry, CycleEntry, ResolutionEntry)
+E = TypeVar("E", bound=LedgerEntry)
 
 
 # --- bodies ------------------------------------------------------------------------------------
@@ -144,6 +145,12 @@ def fact_of(source: SourceRecord) -> ClaimingFact:
         return canonical.limit_fact(source, body)
     if isinstance(body, Ceiling):
         return canonical.ceiling_fact(source, body)
+    if isinstance(body, Adjustment):
+        return adjustment_fact(source, body)
+    if isinstance(body, Void):
+        return void_fact(source, body)
+    if isinstance(body, BillingRecord):
+        return billing_fact(source, body)
     return canonical.grant_fact(source, body)
 
 

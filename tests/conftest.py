@@ -1,7 +1,8 @@
 """What all tests share: one real Kafka and ClickHouse, unique names, the order, the seed.
 
 Folders run in the order of `FOLDERS`, the quick ones first, so that a wrong sum is reported before
-a broker is started. A server that does not start fails the run; nothing is skipped.
+a broker is started; of the others the long ones come first, so that nobody waits for the last of
+several processes. A server that does not start fails the run; nothing is skipped.
 """
 
 import itertools
@@ -9,14 +10,16 @@ import os
 import secrets
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import hypothesis
 import pytest
+from xdist.scheduler import LoadFileScheduling
 
 from streams.settings.fields import ENV_PREFIX
 
 if TYPE_CHECKING:
+    from streams.adapters.clickhouse import ClickHouse
     from streams.embedded.endpoints import Endpoints
     from streams.embedded.stack import EmbeddedStack
 
@@ -27,12 +30,16 @@ FOLDERS: Final = (
     "golden",
     "guard",
     "contract",
-    "integration",
-    "clients",
     "recovery",
     "soak",
+    "clients",
+    "integration",
 )
 TESTS: Final = Path(__file__).parent
+TOGETHER: Final = frozenset({"clients"})
+"""Folders whose tests share one installation, whose books are read last."""
+SINGLY: Final = frozenset({"soak"})
+"""Folders of long tests, each of which is shared out alone."""
 
 _numbers = itertools.count(1)
 
@@ -75,6 +82,23 @@ def _rank(path: Path) -> int:
     return FOLDERS.index(folder) if folder in FOLDERS else len(FOLDERS)
 
 
+class Shares(LoadFileScheduling):  # type: ignore[misc] # comes without types
+    """What one of several processes runs as a whole: a file, but see TOGETHER and SINGLY."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        path = nodeid.partition("::")[0]
+        folder = path.removeprefix("tests/").partition("/")[0]
+        if folder in TOGETHER:
+            return folder
+        return nodeid if folder in SINGLY else path
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Shares:
+    """How `-n 3` shares the tests out; every process has servers of its own."""
+    return Shares(config, log)
+
+
 @pytest.fixture(scope="session")
 def stack(tmp_path_factory: pytest.TempPathFactory) -> Iterator["EmbeddedStack"]:
     """Kafka and ClickHouse, started once for all tests; they share them by unique names."""
@@ -101,3 +125,22 @@ def unique_name() -> str:
 def topic_prefix(unique_name: str) -> str:
     """A prefix of topics that is this test's own."""
     return f"{unique_name}."
+
+
+@pytest.fixture(scope="module")
+def migrated(stack: "EmbeddedStack") -> Iterator["ClickHouse"]:
+    """A database with all tables, for the tests of one module: making it takes seconds."""
+    from tests.sinks import migrated_database
+
+    name = f"m{next(_numbers)}_{secrets.token_hex(4)}"
+    with migrated_database(stack.endpoints(), name) as found:
+        yield found
+
+
+@pytest.fixture
+def clickhouse(migrated: "ClickHouse") -> "ClickHouse":
+    """All tables, empty; they remember no insert."""
+    from tests.sinks import empty_tables
+
+    empty_tables(migrated)
+    return migrated

@@ -14,10 +14,11 @@ from streams.gateway.app import Gateway
 from streams.gateway.asking import Asking
 from streams.gateway.messages import EntryLine
 from streams.gateway.native import ROUTES
+from streams.gateway.paid_catalogue import Catalogue, CatalogueView
 from streams.gateway.ports import Appended, AuthError, Caller, Scope
 from streams.gateway.routes import Route
 from streams.gateway.services import Services
-from streams.metrics import Metrics
+from streams.metrics import metrics_of
 
 PARTITIONS = 8
 
@@ -187,6 +188,31 @@ class FakeEntries:
         return {**fields, **known, **times, "units": 1}
 
 
+class FakeCatalogueLog:
+    """The topic of Paid's catalogue in memory. `losing`: what is appended is not acknowledged, but
+    stands all the same."""
+
+    def __init__(self, view: CatalogueView) -> None:
+        self.view = view
+        self.losing = False
+        self.records: list[tuple[bytes, bytes]] = []
+        self.unread: list[bytes] = []
+        """Appended by another gateway, and not read here yet."""
+
+    async def append(self, key: bytes, value: bytes) -> int | None:
+        self.records.append((key, value))
+        self.view.fold(value)
+        return None if self.losing else len(self.records) - 1
+
+    async def read_to(self, offset: int, seconds: float) -> bool:
+        return offset < len(self.records)
+
+    async def read_to_end(self, seconds: float) -> bool:
+        while self.unread:
+            self.view.fold(self.unread.pop(0))
+        return True
+
+
 class FakeDirectory:
     """The catalog in short."""
 
@@ -215,13 +241,14 @@ class World:
         self.owners = FakeOwners()
         self.inbound = FakeInbound()
         self.keys = FakeKeys()
-        self.metrics = Metrics()
+        self.metrics = metrics_of("gateway")
         self.entries = FakeEntries()
         self.missing = ""
         self.ids = 0
         self.asking = Asking(
             self.owners, self.inbound, FakeDirectory(), self.time.now, self.time.sleep
         )
+        self.catalogue_log = FakeCatalogueLog(CatalogueView())
         self.services = Services(
             asking=self.asking,
             directory=FakeDirectory(),
@@ -231,6 +258,7 @@ class World:
             not_ready=lambda: self.missing,
             upgrade_url="https://example.org/upgrade",
             entries=self.entries,
+            catalogue=Catalogue(self.catalogue_log.view, self.catalogue_log),
         )
         self.app = Gateway(self.services, self.keys, routes, self.time.now, "0.0.0")
 
@@ -250,7 +278,7 @@ class World:
         raw = body if isinstance(body, bytes) else b"" if body is None else _json(body)
         path, _, query = target.partition("?")
         sent = {"authorization": f"Bearer {KEY}", "content-type": "application/json"}
-        sent |= headers or {}
+        sent |= {name.lower(): text for name, text in (headers or {}).items()}
         chunks = list(parts) if parts is not None else [raw]
         incoming = deque(
             {"type": "http.request", "body": chunk, "more_body": index + 1 < len(chunks)}

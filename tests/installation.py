@@ -9,6 +9,7 @@ with Installation(endpoints, prefix, home) as inst:
 """
 
 import asyncio
+import contextlib
 import os
 import signal
 import subprocess
@@ -20,17 +21,27 @@ from pathlib import Path
 from typing import Any
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import KafkaError
 
 from schemas import codec
 from schemas.partitioner import partition_of
 from schemas.structs import CycleEntry, DeadLetter, LedgerEntry
-from schemas.topics import DEAD_LETTERS, INBOUND, LEDGER
+from schemas.topics import DEAD_LETTERS, INBOUND, LEDGER, TOPICS
 from streams.app.installation import create_topics, import_prices
 from streams.embedded.endpoints import Endpoints
+from streams.embedded.kafka import broker_answers
 from streams.settings import Settings
 
-WAIT_SECONDS = 90.0
-"""A deadline, not a pause: the slowest wait (two session timeouts on a busy machine) takes a third
+POLL_SECONDS = 0.2
+"""Between two looks at the whole ledger. Without it the looks take the processor from the workers
+that are waited for."""
+
+DROP_SECONDS = 10.0
+"""How long topics are deleted at the most: a broker that does not answer keeps them."""
+
+WAIT_SECONDS = 180.0
+"""A deadline, not a pause: the slowest wait (two session timeouts on a busy machine) takes a sixth
 of it."""
 
 
@@ -59,6 +70,11 @@ class Installation:
         return self
 
     def __exit__(self, *_exc: object) -> None:
+        self.end()
+        drop_topics(self.settings)
+
+    def end(self) -> None:
+        """Kills every process that was started here."""
         for worker in self.workers:
             if worker.poll() is None:
                 worker.kill()
@@ -70,6 +86,10 @@ class Installation:
     def start_worker(self, state: str = "state", **more: Any) -> subprocess.Popen[bytes]:
         """A worker process with a state directory of this name; its log is beside it."""
         return self.start(["streams", "worker"], state, **more)
+
+    def start_sink(self, state: str = "sink") -> subprocess.Popen[bytes]:
+        """A sink process, with a log of this name."""
+        return self.start(["streams", "sink"], state)
 
     def start(
         self, command: Sequence[str], state: str = "state", **more: Any
@@ -205,6 +225,7 @@ class Installation:
             if not missing:
                 return
             assert time.monotonic() < deadline, f"not consumed: {missing}, but {consumed}"
+            time.sleep(POLL_SECONDS)  # noqa: TID251 - polls other processes under a deadline
 
     def wait_generation(self, generation: int, accepted: int) -> None:
         """Returns when the cycles of a generation have accepted that many records."""
@@ -219,3 +240,23 @@ class Installation:
             if done >= accepted:
                 return
             assert time.monotonic() < deadline, f"generation {generation} accepted {done}"
+            time.sleep(POLL_SECONDS)  # noqa: TID251 - polls other processes under a deadline
+
+
+def drop_topics(settings: Settings) -> None:
+    """Deletes an installation's topics, where the broker still answers: it reads what is there at
+    each of its starts, and all tests share it."""
+    servers = str(settings.kafka_bootstrap).split(",")
+    places = [server.partition(":") for server in servers]
+    if any(broker_answers(host, int(port)) for host, _, port in places):
+        with contextlib.suppress(KafkaError, TimeoutError):
+            asyncio.run(asyncio.wait_for(_delete_topics(settings), DROP_SECONDS))
+
+
+async def _delete_topics(settings: Settings) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap)
+    try:
+        await admin.start()
+        await admin.delete_topics([topic.full_name(settings.topic_prefix) for topic in TOPICS])
+    finally:
+        await admin.close()

@@ -8,16 +8,19 @@ from typing import Any
 from aiokafka import AIOKafkaProducer
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 
-from schemas.topics import DEAD_LETTERS, LEDGER
+from schemas.topics import ATTRIBUTIONS, CATALOG, DEAD_LETTERS, LEDGER
 
 
 async def create_outbound_topics(bootstrap: str, prefix: str, partitions: int) -> None:
-    """The two topics that a sink reads."""
+    """The topics that a sink reads."""
     admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
     await admin.start()
     try:
         await admin.create_topics(
-            [NewTopic(topic.full_name(prefix), partitions, 1) for topic in (LEDGER, DEAD_LETTERS)]
+            [
+                NewTopic(topic.full_name(prefix), topic.partitions or partitions, 1)
+                for topic in (LEDGER, ATTRIBUTIONS, DEAD_LETTERS, CATALOG)
+            ]
         )
     finally:
         await admin.close()

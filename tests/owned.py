@@ -10,15 +10,16 @@ The cycle is the real one, over the stores and logs in memory.
 
 import asyncio
 import itertools
-from collections.abc import Iterable, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Any, Final, Self
 
+from schemas import codec
 from schemas.partitioner import partition_of
-from schemas.rpc import Answer, Ask, PreflightAnswer, PreflightAsk
-from schemas.structs import InboundFact
-from schemas.topics import ACCOUNTS_CHANGELOG, CLAIMS_CHANGELOG, PREFLIGHTS
+from schemas.rpc import AccountAnswer, Answer, Ask, LookupAsk, PreflightAnswer, PreflightAsk
+from schemas.structs import InboundFact, Unassigned
+from schemas.topics import ACCOUNTS_CHANGELOG, CLAIMS_CHANGELOG, PREFLIGHTS, UNASSIGNED
 from streams.adapters.memory import (
     MemoryBroker,
     MemoryCatalog,
@@ -44,9 +45,9 @@ TIMEOUT_SECONDS: Final = 5.0
 class ScannedStore(MemoryStore):
     """A store that can be read from end to end."""
 
-    def scan(self, table: Table, partition: int) -> Iterable[tuple[bytes, bytes]]:
-        """All rows."""
-        return list(self._rows[table, partition].items())
+    def scan(self, table: Table, partition: int) -> Generator[tuple[bytes, bytes], None, None]:
+        """All rows, as they stand when the first is asked for."""
+        yield from list(self._rows[table, partition].items())
 
 
 def preflight(key: str, customer: str = CUSTOMER, **more: Any) -> PreflightAsk:
@@ -155,6 +156,15 @@ class OwnedPartition(AbstractAsyncContextManager["OwnedPartition"]):
         self.shared.topic.usage_ends[PARTITION] = len(self.shared.inbound["usage"])
         return made
 
+    def append_nameless(self, *bodies: Unassigned) -> None:
+        """Records of `unassigned`, in the log and not folded. Keys are those of this partition."""
+        log = self.shared.inbound[UNASSIGNED.name]
+        for body in bodies:
+            key, now_us = body.trace_id.encode(), self.shared.topic.now_us
+            assert partition_of(key, 8) == PARTITION
+            log.append(SourceRecord(UNASSIGNED.name, len(log), now_us, key, codec.encode(body)))
+        self.shared.topic.unassigned_ends[PARTITION] = len(log)
+
     async def cycle(self, *bodies: InboundFact) -> CycleOutcome:
         """One cycle over everything that waits, these facts among it; the owner is told."""
         self.append(*bodies)
@@ -205,3 +215,19 @@ async def settled(turns: int = 20) -> None:
     """Lets everything that can go on go on."""
     for _ in range(turns):
         await asyncio.sleep(0)
+
+
+def bodies(owned: OwnedPartition) -> list[Any]:
+    """What lies in the topic `preflights`."""
+    return [codec.decode_preflights(r.value) for r in owned.shared.topic.records[PARTITION]]
+
+
+def available(answer: object, denomination: str = "unit") -> str | None:
+    """What an account has left."""
+    assert isinstance(answer, AccountAnswer)
+    return next(b.available for b in answer.balances if b.denomination == denomination)
+
+
+def look(customer: str = CUSTOMER, *, holds: bool = False) -> LookupAsk:
+    """An ask for a customer's account."""
+    return LookupAsk("customer", customer, holds)

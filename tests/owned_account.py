@@ -21,9 +21,9 @@ from streams.domain.decisions import (
     preflight_record,
 )
 from streams.domain.facts import Fact, SourceRecord
+from streams.domain.folding import CycleResult
 from streams.domain.holds import hold_id, place
 from streams.domain.invariants import check_cycle
-from streams.domain.pipeline import CycleResult
 from streams.domain.state import PartitionState
 from streams.domain.tasks import Task
 from tests.builders import NOON_US, SECOND_US, context, cycle, fact, state
@@ -62,8 +62,9 @@ class Owned:
         view = self.view(ask.account_kind, ask.account_id)
         decided = decide_preflight(view, ask, self.context, self.now_us)
         standing = Standing(0, NONCE, self.now_us, 0, 0, 0)
-        offset = self.append(preflight_record(ask, decided, standing))
-        hold = hold_of(ask, decided, hold_id(1, 0, offset), self.now_us)
+        record = preflight_record(ask, decided, standing)
+        offset = self.append(record)
+        hold = hold_of(record, decided.estimate, hold_id(1, 0, offset))
         if hold is not None:
             place(view.pending, hold)
         view.opened = decided.opened or view.opened
@@ -105,7 +106,7 @@ class Owned:
         self.entries += result.entries
         self.views = {}
         self.state.new_claims, self.state.touched = {}, set()
-        self.state.touched_tasks = set()
+        self.state.touched_tasks, self.state.touched_billing = set(), set()
         for _, value in transfer_records(result.entries) if transfers else ():
             offset = self._next(TRANSFERS.name)
             record = SourceRecord(TRANSFERS.name, offset, self.now_us, None, value)

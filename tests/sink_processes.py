@@ -17,6 +17,7 @@ from streams.adapters.clickhouse import ClickHouse
 from streams.app import installation
 from streams.embedded.endpoints import Endpoints
 from streams.settings import Settings
+from tests.installation import drop_topics
 from tests.outbound import append
 from tests.rows import rows
 from tests.sinks import migrated_database
@@ -97,6 +98,7 @@ def running_sinks(
             for process in made.processes:
                 process.kill()
                 process.wait()
+            drop_topics(settings)
 
 
 def fill(sinks: Sinks, first: int = 0, cycles: int = CYCLES, *, abort_every: int = 7) -> int:

@@ -6,21 +6,19 @@ once.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Any
+from collections.abc import Awaitable, Callable
 
-from aiokafka.errors import IllegalStateError, KafkaError
+from aiokafka import TopicPartition
 
+from schemas.client.kafka_access import Bootstrap
 from schemas.topics import ASKS
 from streams.adapters.ledger_source import (
     FIRST_RECORD_WAIT_MS,
     KafkaLog,
     LedgerSource,
-    Serve,
     SourceOptions,
 )
 from streams.domain.facts import SourceRecord
-from streams.errors import TransientError
 from streams.ports import OutboundLog
 
 
@@ -29,25 +27,19 @@ class KafkaAskLog(KafkaLog):
 
     async def asks(self, records_max: int) -> list[SourceRecord]:
         """See `streams.gateway.ask_lane.AskLog`."""
-        try:
-            found = await self._consumer.getmany(
-                self._place, timeout_ms=FIRST_RECORD_WAIT_MS, max_records=records_max
-            )
-        except (IllegalStateError, KafkaError) as error:
-            raise TransientError(
-                f"Kafka: {type(error).__name__}: {error}",
-                action="Check that Kafka runs and that TOLLGATE_KAFKA_BOOTSTRAP names it.",
-            ) from error
+        records = await self._next_records(FIRST_RECORD_WAIT_MS, records_max)
         return [
             SourceRecord(ASKS.name, one.offset, one.timestamp * 1000, one.key, one.value)
-            for one in found.get(self._place, ())
+            for one in records
         ]
 
 
 class AskSource(LedgerSource):
     """Serves every partition of `asks` that the group assigns to this process."""
 
-    def __init__(self, bootstrap: str, group: str, prefix: str, session_timeout_ms: int) -> None:
+    def __init__(
+        self, bootstrap: Bootstrap, group: str, prefix: str, session_timeout_ms: int
+    ) -> None:
         """Connects to nothing yet."""
         super().__init__(
             SourceOptions(
@@ -66,18 +58,10 @@ class AskSource(LedgerSource):
         raises."""
 
         async def serve_log(log: OutboundLog) -> None:
-            assert isinstance(log, KafkaAskLog), "take_over makes them"
+            assert isinstance(log, KafkaAskLog), "`_make_log` makes them"
             await serve(log)
 
         await self.run(serve_log, stop)
 
-    def take_over(self, places: Sequence[Any], serve: Serve) -> None:
-        """Starts serving newly assigned partitions; none where a rebalance meets the end."""
-        if self._ending:
-            return
-        for place in places:
-            log = KafkaAskLog(self._consumer, place, ASKS.name, 0, self._done)
-            self._logs[place] = log
-            task = asyncio.ensure_future(serve(log))
-            self._tasks[place] = task
-            task.add_done_callback(self._note_end)
+    def _make_log(self, place: TopicPartition) -> KafkaAskLog:
+        return KafkaAskLog(self._consumer, place, ASKS.name, 0, self._done)

@@ -14,7 +14,7 @@ from streams.adapters.clickhouse import ClickHouse
 from streams.adapters.clickhouse_rows import TableShape, describe
 from streams.ports import RowDifference, RowSum
 
-TABLES: Final = ("ledger", "dead_letters")
+TABLES: Final = ("ledger", "attributions", "dead_letters")
 
 _SUMS: Final = "count(), sum(reinterpretAsUInt128(sipHash128(tuple({columns}))))"
 """A digest per row, added up: unlike an exclusive or, a sum shows a row that is there twice."""

@@ -7,18 +7,20 @@ because an audit is a process that does nothing else.
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, Self
+from typing import Any, Final, Protocol, Self
 
 import rocksdict
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from schemas.client.kafka_access import Bootstrap, client_options
 from schemas.limits import OUTBOUND_RECORD_BYTES_MAX
 from schemas.topics import (
     ACCOUNTS_CHANGELOG,
+    ATTRIBUTIONS,
     CATALOG,
     CLAIMS_CHANGELOG,
     DEAD_LETTERS,
@@ -44,7 +46,15 @@ SILENCE_SECONDS_MAX: Final = 30.0
 """How long a broker may send nothing while there is something to be read: as long as it takes to
 come back after a restart."""
 
-AUDITED: Final = (ACCOUNTS_CHANGELOG, LEDGER, DEAD_LETTERS, CLAIMS_CHANGELOG, *INBOUND, CATALOG)
+AUDITED: Final = (
+    ACCOUNTS_CHANGELOG,
+    LEDGER,
+    ATTRIBUTIONS,
+    DEAD_LETTERS,
+    CLAIMS_CHANGELOG,
+    *INBOUND,
+    CATALOG,
+)
 """The topics that an audit reads, in the order in which their ends are asked for: what a table
 holds must be in the ledger, and what the ledger names must be in the other topics, while all of
 them go on growing."""
@@ -60,7 +70,9 @@ class Shelf:
     is fetched only while somebody reads it. Use as a context manager.
     """
 
-    def __init__(self, bootstrap: str, bounds: Mapping[TopicPartition, tuple[int, int]]) -> None:
+    def __init__(
+        self, bootstrap: Bootstrap, bounds: Mapping[TopicPartition, tuple[int, int]]
+    ) -> None:
         self._bootstrap = bootstrap
         self._bounds = {place: found for place, found in bounds.items() if found[0] < found[1]}
         self._loop = asyncio.new_event_loop()
@@ -92,7 +104,7 @@ class Shelf:
     async def _begin(self, place: TopicPartition, offset: int) -> None:
         if self._consumer is None:
             self._consumer = consumer = AIOKafkaConsumer(
-                bootstrap_servers=self._bootstrap,
+                **client_options(self._bootstrap),
                 enable_auto_commit=False,
                 auto_offset_reset="none",
                 isolation_level="read_committed",
@@ -155,21 +167,21 @@ class LogEnds:
     catalog: list[tuple[int, bytes]]
 
 
-def read_ends(bootstrap: str, prefix: str, partitions: int) -> LogEnds:
+def read_ends(bootstrap: Bootstrap, prefix: str, partitions: int) -> LogEnds:
     """How far the log is now. Raises TransientError, and SetupError where a topic is missing."""
     bounds = read_bounds(bootstrap, prefix, partitions)
     return LogEnds(bounds, read_catalog_records(bootstrap, prefix, bounds))
 
 
-def read_bounds(bootstrap: str, prefix: str, partitions: int) -> Bounds:
+def read_bounds(bootstrap: Bootstrap, prefix: str, partitions: int) -> Bounds:
     """The bounds of all audited topics as of now. Raises TransientError, and SetupError where a
     topic is missing."""
     return asyncio.run(_bounds(bootstrap, prefix, partitions))
 
 
-async def _bounds(bootstrap: str, prefix: str, partitions: int) -> Bounds:
+async def _bounds(bootstrap: Bootstrap, prefix: str, partitions: int) -> Bounds:
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap, enable_auto_commit=False, isolation_level="read_committed"
+        **client_options(bootstrap), enable_auto_commit=False, isolation_level="read_committed"
     )
     found: dict[tuple[str, int], tuple[int, int]] = {}
     try:
@@ -194,7 +206,9 @@ async def _bounds(bootstrap: str, prefix: str, partitions: int) -> Bounds:
     return found
 
 
-def read_catalog_records(bootstrap: str, prefix: str, bounds: Bounds) -> list[tuple[int, bytes]]:
+def read_catalog_records(
+    bootstrap: Bootstrap, prefix: str, bounds: Bounds
+) -> list[tuple[int, bytes]]:
     """All records of the catalog, with their offsets."""
     place = TopicPartition(CATALOG.full_name(prefix), 0)
     with Shelf(bootstrap, {place: bounds[CATALOG.name, 0]}) as shelf:
@@ -208,7 +222,7 @@ def read_catalog_records(bootstrap: str, prefix: str, bounds: Bounds) -> list[tu
 
 @contextmanager
 def open_books(
-    bootstrap: str, prefix: str, partition: int, bounds: Bounds
+    bootstrap: Bootstrap, prefix: str, partition: int, bounds: Bounds
 ) -> Iterator[dict[str, KafkaBook]]:
     """The books of a partition by logical topic, as long as the context lasts."""
     places = {
@@ -221,6 +235,48 @@ def open_books(
         yield {
             name: KafkaBook(shelf, name, place, *within[place]) for name, place in places.items()
         }
+
+
+@dataclass(frozen=True, slots=True)
+class KafkaLibrary:
+    """All books of an installation, on its broker. Crosses over to other processes."""
+
+    bootstrap: Bootstrap
+    prefix: str
+    partitions: int
+
+    def bounds(self) -> Bounds:
+        """See `read_bounds`."""
+        return read_bounds(self.bootstrap, self.prefix, self.partitions)
+
+    def ends(self) -> LogEnds:
+        """See `read_ends`."""
+        return read_ends(self.bootstrap, self.prefix, self.partitions)
+
+    def open(self, partition: int, bounds: Bounds) -> AbstractContextManager[dict[str, KafkaBook]]:
+        """See `open_books`."""
+        return open_books(self.bootstrap, self.prefix, partition, bounds)
+
+
+class Library(Protocol):
+    """Where the books of an installation are read: a broker, or an archive."""
+
+    @property
+    def partitions(self) -> int:
+        """How many partitions the customer topics have."""
+        ...
+
+    def bounds(self) -> Bounds:
+        """First offset and end of every book, as of now."""
+        ...
+
+    def ends(self) -> LogEnds:
+        """The same, with the whole catalog."""
+        ...
+
+    def open(self, partition: int, bounds: Bounds) -> AbstractContextManager[Mapping[str, Book]]:
+        """The books of a partition by logical topic, as long as the context lasts."""
+        ...
 
 
 def _unanswered(error: KafkaError, what: str) -> TransientError | FaultError:

@@ -7,17 +7,19 @@ import asyncio
 import logging
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Final
+from typing import Final, TypeVar
 
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
 from schemas import codec
+from schemas.client.kafka_access import Bootstrap, client_options
 from schemas.limits import OUTBOUND_RECORD_BYTES_MAX
 from schemas.structs import CatalogRecord
 from schemas.topics import CATALOG
+from streams.adapters.kafka_trouble import kafka_trouble, no_topic
 from streams.domain.context import CatalogView, Context
-from streams.errors import FaultError, SetupError, TransientError
+from streams.errors import FaultError, SetupError
 
 log = logging.getLogger(__name__)
 
@@ -32,12 +34,13 @@ owner had: a poll, and the broker's worst moments."""
 class CatalogFollower:
     """Keeps a `CatalogView` current. `start` returns when everything there was has been read."""
 
-    def __init__(self, bootstrap: str, prefix: str) -> None:
+    def __init__(self, bootstrap: Bootstrap, prefix: str, view: CatalogView | None = None) -> None:
+        """`view` is what the records are folded into, an empty one where none is given."""
         self._partition = TopicPartition(CATALOG.full_name(prefix), 0)
         self._bootstrap = bootstrap
         self._task: asyncio.Task[None] | None = None
         self._news = asyncio.Event()
-        self.view = CatalogView()
+        self.view = CatalogView() if view is None else view
 
     async def context(self, at_least: int = 0) -> Context:
         """See `streams.ports.Catalog.context`. Raises IncompleteCatalogError as well."""
@@ -65,7 +68,8 @@ class CatalogFollower:
         try:
             await self._read_to_end()
         except KafkaError as error:
-            raise TransientError(
+            raise kafka_trouble(
+                error,
                 f"the catalog cannot be read: {type(error).__name__}: {error}",
                 action="Check that the broker runs and that TOLLGATE_KAFKA_BOOTSTRAP names it.",
             ) from error
@@ -73,7 +77,7 @@ class CatalogFollower:
 
     async def _read_to_end(self) -> None:
         self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap,
+            **client_options(self._bootstrap),
             enable_auto_commit=False,
             auto_offset_reset="earliest",
             isolation_level="read_committed",
@@ -82,9 +86,7 @@ class CatalogFollower:
         await self._consumer.start()
         # Asking for the end of a topic that is not there would be repeated for ever.
         if self._partition.topic not in await self._consumer.topics():
-            raise SetupError(
-                f"there is no topic {self._partition.topic}", action="Run `tollgate topics create`."
-            )
+            raise no_topic(self._bootstrap, self._partition.topic)
         self._consumer.assign([self._partition])
         await self._consumer.seek_to_beginning(self._partition)
         end = (await self._consumer.end_offsets([self._partition]))[self._partition]
@@ -123,19 +125,28 @@ class CatalogFollower:
             except ValueError as fault:
                 raise FaultError(
                     f"record {record.offset} of the catalog is none: {fault}",
-                    action="Append a correct version of it; releases must not read newer catalogs.",
+                    action="If a newer release of Tollgate wrote it, run that one or a newer one; "
+                    "else append a correct version of it.",
                 ) from fault
         self.view.passed(await self._consumer.position(self._partition))
 
 
-async def read_catalog(bootstrap: str, prefix: str) -> CatalogView:
+V = TypeVar("V", bound=CatalogView)
+
+
+async def read_catalog(bootstrap: Bootstrap, prefix: str) -> CatalogView:
     """The catalog as it is now. Raises FaultError for a record that is none."""
-    follower = CatalogFollower(bootstrap, prefix)
+    return await read_catalog_into(CatalogView(), bootstrap, prefix)
+
+
+async def read_catalog_into(view: V, bootstrap: Bootstrap, prefix: str) -> V:
+    """The catalog as it is now, folded into a view of the caller's. Raises as `read_catalog`."""
+    follower = CatalogFollower(bootstrap, prefix, view)
     try:
         await follower.start()
     finally:
         await follower.stop()
-    return follower.view
+    return view
 
 
 _levels: Final[list[int]] = []
@@ -157,7 +168,7 @@ def _retries_unsaid() -> Iterator[None]:
 
 
 async def append_catalog(
-    bootstrap: str, prefix: str, view: CatalogView, records: Sequence[CatalogRecord]
+    bootstrap: Bootstrap, prefix: str, view: CatalogView, records: Sequence[CatalogRecord]
 ) -> None:
     """Appends catalog records, acknowledged by all replicas, in their order.
 
@@ -173,7 +184,7 @@ async def append_catalog(
                 action="Nothing was appended. Correct the record.",
             ) from fault
     producer = AIOKafkaProducer(
-        bootstrap_servers=bootstrap,
+        **client_options(bootstrap),
         enable_idempotence=True,
         acks="all",
         compression_type="zstd",

@@ -5,21 +5,29 @@ Owns the connection and what an error code means for us. Knows no table: inserts
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Final, Literal
+from pathlib import Path
+from typing import Any, Final, Literal, cast
 from urllib.parse import urlsplit
 
 import clickhouse_connect
-from clickhouse_connect.driver.client import Client
 from clickhouse_connect.driver.exceptions import ClickHouseError, DatabaseError, OperationalError
 from clickhouse_connect.driver.external import ExternalData
+from clickhouse_connect.driver.httpclient import HttpClient
+from urllib3 import Timeout
 
 from streams.errors import FaultError, SetupError, TollgateError, TransientError
 from streams.ports import Answer
+from streams.tls import blame, client_context
 
 CONNECT_SECONDS: Final = 5
 """A server on the same network accepts in milliseconds; a dead one should be noticed soon."""
+
+SEND_SECONDS: Final = 30
+"""How long a request may take to be sent, and a later connection to be made, which the client
+bounds as one: as long as a body may take to arrive (`clickhouse_rows`)."""
 
 ANSWER_SECONDS: Final = 90
 """The longest wait for an answer: an insert may take 30 s to arrive, and a merge may be in its
@@ -63,6 +71,8 @@ each."""
 READ_ONLY_CODES: Final = frozenset({164, 497})
 """READONLY and ACCESS_DENIED: what a connection for reading gets for anything else."""
 
+CA_SETTING: Final = "TOLLGATE_CLICKHOUSE_TLS_CA"
+
 FAULT_ACTION: Final = (
     "Read ClickHouse's message; nothing was retried, because a retry would fail likewise."
 )
@@ -70,25 +80,30 @@ FAULT_ACTION: Final = (
 
 @dataclass(frozen=True, slots=True)
 class ClickHouseAddress:
-    """Where a ClickHouse is, and who asks. `database` need not exist for a connection."""
+    """Where a ClickHouse is, and who asks. `database` need not exist for a connection. `tls_ca` is
+    the file of whom an https address is believed for, None for whom the system trusts."""
 
     url: str
     user: str
     password: str = field(repr=False)
     database: str
+    tls_ca: Path | None = None
 
 
 class ClickHouse:
     """A connection pool to one database. May be used from several threads at once."""
 
     def __init__(self, address: ClickHouseAddress, *, read_only: bool = False) -> None:
-        """Connect. Raises TransientError where nobody answers, SetupError where the login is
-        refused."""
+        """Connect. Raises TransientError where nobody answers, SetupError where the login or the
+        server's certificate is refused."""
         self.address = address
         self._read_only = read_only
         parts = urlsplit(address.url)
+        if parts.scheme == "https":
+            # The client would take the file as it is and fail in words of its own.
+            client_context(address.tls_ca, CA_SETTING)
         try:
-            self._client: Client = clickhouse_connect.get_client(
+            client = clickhouse_connect.get_client(
                 host=parts.hostname or "",
                 port=parts.port or (8443 if parts.scheme == "https" else 8123),
                 interface=parts.scheme,
@@ -96,6 +111,7 @@ class ClickHouse:
                 password=address.password,
                 connect_timeout=CONNECT_SECONDS,
                 send_receive_timeout=ANSWER_SECONDS,
+                ca_cert=None if address.tls_ca is None else str(address.tls_ca),
                 # A session would allow one query at a time, and only from one thread.
                 autogenerate_session_id=False,
                 # Retries are ours: only the mark knows whether an insert may be sent again.
@@ -105,7 +121,10 @@ class ClickHouse:
             )
         except ClickHouseError as error:
             raise translate(error, address.url) from error
-        # Set after connecting, so that the connection works before the first migration.
+        self._client = cast(HttpClient, client)
+        # Both set after connecting: a dead server is noticed soon, and the connection works before
+        # the first migration.
+        self._client.timeout = Timeout(connect=SEND_SECONDS, read=ANSWER_SECONDS)
         self._client.database = address.database
 
     def _translated(self, error: ClickHouseError) -> TollgateError:
@@ -145,11 +164,13 @@ class ClickHouse:
         except ClickHouseError as error:
             raise self._translated(error) from error
 
-    def create_database(self) -> None:
-        """Create the database of this connection where it is missing."""
+    def create_database(self, cluster: str | None = None) -> None:
+        """Create the database of this connection where it is missing; on all servers of a
+        cluster."""
+        on = f" ON CLUSTER `{cluster}`" if cluster else ""
         try:
             self._client.command(
-                f"CREATE DATABASE IF NOT EXISTS `{self.address.database}`", use_database=False
+                f"CREATE DATABASE IF NOT EXISTS `{self.address.database}`{on}", use_database=False
             )
         except ClickHouseError as error:
             raise self._translated(error) from error
@@ -192,6 +213,9 @@ def translate(error: ClickHouseError, url: str) -> TollgateError:
     """What an error of the client means for us."""
     code = getattr(error, "code", None)
     message = f"ClickHouse at {url}: {first_line(str(error))}"
+    told = blame(error, url_setting="TOLLGATE_CLICKHOUSE_URL", ca_setting=CA_SETTING)
+    if code is None and told is not None:
+        return SetupError(f"ClickHouse at {url}: {told.wrong}", action=told.todo)
     if code is None and isinstance(error, OperationalError):
         return TransientError(
             message, action="Check that ClickHouse runs and that TOLLGATE_CLICKHOUSE_URL names it."
@@ -215,5 +239,8 @@ def translate(error: ClickHouseError, url: str) -> TollgateError:
 
 def first_line(text: str) -> str:
     """The message without the client's wrapping and the server's stack."""
+    refused = re.search(r"\[Errno -?\d+\] [^\"')\]]+", text)
+    if refused is not None:
+        return refused[0]
     text = text.partition("server response: ")[2] or text
     return text.partition(" (for url ")[0].partition(". Stack trace")[0].strip()[:1000]

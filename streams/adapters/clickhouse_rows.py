@@ -53,6 +53,9 @@ INSERT_SETTINGS: Final[dict[str, Any]] = {
     # A field that the table lacks, or a null where it has none, is a drift and not a default.
     "input_format_skip_unknown_fields": 0,
     "input_format_null_as_default": 0,
+    # Through a Distributed table: the answer comes when the shard has the rows, not when this
+    # server has noted that it is to send them. Elsewhere it has no effect.
+    "distributed_foreground_insert": 1,
 }
 
 REPLICATED_SETTINGS: Final[dict[str, Any]] = {
@@ -61,7 +64,12 @@ REPLICATED_SETTINGS: Final[dict[str, Any]] = {
     "select_sequential_consistency": 1,
 }
 """Where the table is replicated: an insert is decided by a majority, and a mark is read after it
-(S7)."""
+(S7, decision 036)."""
+
+DISTRIBUTED: Final = re.compile(
+    r"Distributed\('[^']+', (?:'(?P<d>\w+)'|currentDatabase\(\)), '(?P<t>\w+)'"
+)
+"""Where a Distributed table has its rows."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +107,17 @@ class ClickHouseRows:
         async with self._room:
             await asyncio.to_thread(self._insert, table, generation, partition, mark, body)
 
+    def _shape(self, table: str) -> TableShape:
+        shape = self._shapes.get(table)
+        if shape is None:
+            shape = self._shapes[table] = describe(self._clickhouse, table)
+        return shape
+
     def _mark(self, table: str, generation: int, partition: int) -> int:
         sql = (
             f"SELECT {MARK}, count() FROM {table} "  # noqa: S608 - a table's name of ours
             "WHERE generation = {generation:UInt64} AND `partition` = {partition:UInt64}"
+            + (SEQUENTIAL if self._shape(table).replicated else "")
         )
         answer = self._clickhouse.query(sql, {"generation": generation, "partition": partition})
         mark, count = map(int, answer.rows[0])
@@ -116,21 +131,32 @@ class ClickHouseRows:
         return mark
 
     def _insert(self, table: str, generation: int, partition: int, mark: int, body: bytes) -> None:
-        rows = body.count(b"\n") + 1
-        if rows > SINK_BATCH_ROWS_MAX or (rows > 1 and len(body) > SINK_BATCH_BYTES_MAX):
-            raise FaultError(
-                f"an insert of {rows} rows and {len(body)} bytes into {table} could become several "
-                "blocks, of which a fault would leave the first ones",
-                action="Nothing was inserted. Report this: batches are cut far below it.",
-            )
-        shape = self._shapes.get(table)
-        if shape is None:
-            shape = self._shapes[table] = describe(self._clickhouse, table)
+        require_one_block(table, body)
+        shape = self._shape(table)
         sql = insert_statement(table, shape, generation, partition, mark)
-        settings = INSERT_SETTINGS | (REPLICATED_SETTINGS if shape.replicated else {})
         token = f"{table}:{generation}:{partition}:{mark}"
-        self._clickhouse.send(sql, body, settings | {"insert_deduplication_token": token})
+        self._clickhouse.send(sql, body, insert_settings(shape, token))
 
+
+def require_one_block(table: str, body: bytes) -> None:
+    """Raises FaultError for a body that ClickHouse could cut into several blocks."""
+    rows = body.count(b"\n") + 1
+    if rows > SINK_BATCH_ROWS_MAX or (rows > 1 and len(body) > SINK_BATCH_BYTES_MAX):
+        raise FaultError(
+            f"an insert of {rows} rows and {len(body)} bytes into {table} could become several "
+            "blocks, of which a fault would leave the first ones",
+            action="Nothing was inserted. Report this: batches are cut far below it.",
+        )
+
+
+def insert_settings(shape: TableShape, token: str) -> dict[str, Any]:
+    """The settings of one insert under a token."""
+    replicated = REPLICATED_SETTINGS if shape.replicated else {}
+    return INSERT_SETTINGS | replicated | {"insert_deduplication_token": token}
+
+
+SEQUENTIAL: Final = " SETTINGS select_sequential_consistency = 1"
+"""Behind a SELECT: it waits for every insert that a majority has confirmed."""
 
 MARK: Final = f"if(count() = 0, {NO_ROWS}, toInt64(max(sequence)))"
 """The mark in SQL. `max` of nothing would be 0, and the row with sequence 0 would be lost (S2)."""
@@ -144,11 +170,20 @@ def insert_statement(
     `nowInBlock()` is read when a block has been parsed, which for one block is when the body has
     arrived; `now()` is when the statement began.
     """
+    read_mark = (
+        f"SELECT {MARK} FROM {table} WHERE generation = {generation:d} "  # noqa: S608 - our own names and integers
+        f"AND `partition` = {partition:d}"
+    )
+    return guarded_insert(table, shape, read_mark, mark)
+
+
+def guarded_insert(table: str, shape: TableShape, read_mark: str, mark: int) -> str:
+    """An INSERT whose body counts only if the query `read_mark` still gives `mark`, and the body
+    is here in time."""
     return (
         f"INSERT INTO {table} ({shape.columns}) SELECT {shape.values} "  # noqa: S608 - our own names and integers
         f"FROM input($${shape.structure}$$) "
-        f"WHERE (SELECT {MARK} FROM {table} WHERE generation = {generation:d} "
-        f"AND `partition` = {partition:d}) = {mark:d} "
+        f"WHERE ({read_mark}) = {mark:d} "
         f"AND NOT throwIf(nowInBlock() > now() + INTERVAL {BODY_SECONDS_MAX} SECOND, "
         "'the body of the insert arrived too late') FORMAT JSONEachRow"
     )
@@ -161,25 +196,20 @@ def describe(clickhouse: ClickHouse, table: str) -> TableShape:
     releases of ClickHouse and seconds to others, so it is read as Int64 and converted. `input`
     knows no defaults, so a column with one is read as nullable and completed. Raises SetupError
     for a table that is missing or remembers too few tokens."""
-    sql = (
-        "SELECT engine, create_table_query FROM system.tables "
-        "WHERE database = {d:String} AND name = {t:String}"
-    )
     where = {"d": clickhouse.address.database, "t": table}
-    tables = clickhouse.query(sql, where).rows
-    if not tables:
-        raise SetupError(
-            f"there is no table {table} in database {where['d']}", action="Run `tollgate migrate`."
-        )
-    engine, created = map(str, tables[0])
+    engine, created = _engine(clickhouse, table)
+    if engine == "Distributed" and (local := DISTRIBUTED.search(created)):
+        engine, created = _engine(clickhouse, local["t"])
     replicated = "MergeTree" in engine and engine.startswith(("Replicated", "Shared"))
-    window = re.search(r"non_replicated_deduplication_window = (\d+)", created)
-    remembered = int(window[1]) if window else 0
-    if not replicated and remembered < WINDOW_MIN:
+    setting = ("" if replicated else "non_") + "replicated_deduplication_window"
+    window = re.search(rf"\b{setting} = (\d+)", created)
+    # A Shared table has no such setting: who runs it for others sees to that.
+    remembered = int(window[1]) if window else WINDOW_MIN if engine.startswith("Shared") else 0
+    if remembered < WINDOW_MIN:
         raise SetupError(
             f"{table} remembers {remembered} insert tokens, fewer than {WINDOW_MIN}",
-            action=f"Run `ALTER TABLE {table} MODIFY SETTING non_replicated_deduplication_window = "
-            f"{WINDOW_MIN}`: without them an interrupted insert could count twice.",
+            action=f"Run `ALTER TABLE {table} MODIFY SETTING {setting} = {WINDOW_MIN}`: without "
+            "them an interrupted insert could count twice.",
         )
     columns = clickhouse.query(
         "SELECT name, type, default_expression FROM system.columns "
@@ -198,6 +228,21 @@ def describe(clickhouse: ClickHouse, table: str) -> TableShape:
             f"{value} AS `{name}`" for (name, _, _), (_, value) in zip(columns, read, strict=True)
         ),
     )
+
+
+def _engine(clickhouse: ClickHouse, table: str) -> tuple[str, str]:
+    """A table's engine, and the statement that makes it. Raises SetupError where there is none."""
+    database = clickhouse.address.database
+    found = clickhouse.query(
+        "SELECT engine, create_table_query FROM system.tables "
+        "WHERE database = {d:String} AND name = {t:String}",
+        {"d": database, "t": table},
+    ).rows
+    if not found:
+        raise SetupError(
+            f"there is no table {table} in database {database}", action="Run `tollgate migrate`."
+        )
+    return str(found[0][0]), str(found[0][1])
 
 
 def _column(name: str, kind: str, default: str) -> tuple[str, str]:

@@ -21,7 +21,7 @@ from typing import Any, Final
 import rocksdict
 
 from schemas.topics import CLAIMS_RETENTION_DAYS
-from streams.errors import FaultError, TollgateError, TransientError
+from streams.errors import FaultError, SetupError, TollgateError, TransientError
 
 log = logging.getLogger(__name__)
 
@@ -170,6 +170,13 @@ class Database:
             form, changelog = stamp["format"], stamp["changelog"]
         except (OSError, ValueError, KeyError, TypeError):
             return "no release of this format has written it"
+        if isinstance(form, int) and form > FORMAT:
+            raise SetupError(
+                f"the store {self.path} has format {form}, this release knows up to {FORMAT}",
+                action="A newer release of Tollgate wrote it: run that one, or a newer one. To go "
+                "back, give the worker an empty TOLLGATE_STATE_DIR: tables are rebuilt from their "
+                "changelogs, if the newer release left those as this one reads them.",
+            )
         if form != FORMAT:
             return f"it has format {form}, this release reads {FORMAT}"
         if None not in (changelog, self.changelog_id) and changelog != self.changelog_id:

@@ -3,14 +3,15 @@
 Faust keeps the group, the co-partitioned assignment, the tables and their recovery, the agents. Its
 per-message conductor, its offset commits and its reading of changelogs are replaced here:
 
-* `BatchThread`   the consumer reads `read_committed`, long-polls 100 ms instead of 1.5 s and
-hands over
-  whole record batches (`whole_batches`);
-* `BatchConsumer` fences before anything is read, seeks before anything is delivered, checks that
-runs are
-  contiguous, and applies changelogs by batch straight to the stores;
-* `BatchRecovery` ends when the position has passed the high watermark, because commit markers take
-  offsets and are never delivered.
+* `BatchThread`   the consumer reads `read_committed`, long-polls 100 ms instead of 1.5 s and hands
+  over whole record batches (`whole_batches`);
+* `BatchConsumer` fences before anything is read, seeks before anything is delivered, takes of
+  inbound topics and changelogs alike only what joins on to what it took before, and applies
+  changelogs by batch straight to the stores;
+* recoveries end when only markers are left to read (`faust_recovery`).
+
+Between the fetcher's thread and here records can get lost in many ways: rebalances, seeks, a fetch
+that outlives its assignment. None of them is followed up; what counts is that a run joins on.
 
 Uses names of Faust 0.15.3 and aiokafka 0.14.0 that are not public; both are pinned, and
 tests/guard/test_private_names.py fails when one of them changes.
@@ -18,19 +19,25 @@ tests/guard/test_private_names.py fails when one of them changes.
 
 import asyncio
 import logging
-from collections.abc import Callable, Mapping
-from typing import Any, Final, Protocol, cast
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, cast
 
 import faust
 from aiokafka.structs import TopicPartition
-from faust.tables.manager import TableManager
-from faust.tables.recovery import Recovery
 from faust.transport.consumer import ensure_TP
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
-from mode import Service
 
-from streams.adapters.whole_batches import LogRecord, fetch_whole_batches, records_of
+from streams.adapters.batch_owner import BatchOwner
+from streams.adapters.faust_recovery import BatchTableManager
+from streams.adapters.whole_batches import (
+    Run,
+    behind,
+    delivered_up_to,
+    fetch_whole_batches,
+    runs_of,
+    shows_nothing,
+)
 
 log = logging.getLogger(__name__)
 
@@ -42,33 +49,6 @@ RECOVERY_POLL_SECONDS: Final = 0.1
 
 POLL_SECONDS: Final = 1.0
 """Poll otherwise; records end it at once."""
-
-
-class BatchOwner(Protocol):
-    """What this adapter needs from `streams.agents.ownership` and the log."""
-
-    async def fence(self, partitions: list[int]) -> None:
-        """Before anything of a new assignment is read."""
-        ...
-
-    async def release(self) -> None:
-        """After the last cycle of a revoked assignment."""
-        ...
-
-    async def quiesce(self) -> None:
-        """Drops what waits and returns when no cycle runs."""
-        ...
-
-    async def take_over(self, committed: dict[int, dict[str, int | None]]) -> dict[TP, int]:
-        """Owns these partitions, whose group has committed these offsets, by full topic name.
-
-        The tables are recovered by now. Returns where each topic goes on.
-        """
-        ...
-
-    async def deliver(self, topic: str, partition: int, to_offset: int, records: list[Any]) -> None:
-        """The next run of one topic."""
-        ...
 
 
 class BatchThread(driver.AIOKafkaConsumerThread):
@@ -86,25 +66,40 @@ class BatchThread(driver.AIOKafkaConsumerThread):
         await super().on_start()
         fetch_whole_batches(cast(Any, self._consumer)._fetcher)
 
-    async def _fetch_records(self, *args: Any, **kwargs: Any) -> dict[Any, list[LogRecord]]:
+    async def _fetch_records(
+        self, consumer: Any, active_partitions: set[TP], *args: Any, **kwargs: Any
+    ) -> Any:
+        # The set is Faust's own and changes meanwhile; of an empty one aiokafka makes "all", paused
+        # partitions among them.
+        wanted = set(active_partitions)
+        if not wanted:
+            return {}
         # Everything that has been fetched, whatever its number: how much that may be is bounded by
         # the bytes of a fetch, and the next one waits until these have found place in the inboxes.
-        fetched = await super()._fetch_records(*args, **kwargs | {"max_records": None})
-        return records_of(fetched)
+        unbounded = kwargs | {"max_records": None}
+        return runs_of(await super()._fetch_records(consumer, wanted, *args, **unbounded))
 
-    def past_high_watermark(self, tp: TP, highwater: int) -> bool:
-        """Whether the position of a partition lies beyond the last offset `highwater`: everything
-        up to there has been fetched, markers and aborted records among it."""
-        if self._consumer is None:
-            return False
-        subscription = self._consumer._subscription.subscription
-        if subscription is None or subscription.assignment is None:
-            return False
-        try:
-            state = subscription.assignment.state_value(TopicPartition(tp.topic, tp.partition))
-        except KeyError:
-            return False
-        return bool(state and state.has_valid_position and state.position > highwater)
+    def shows_nothing(self, tp: TP, first: int, last: int) -> bool:
+        """Whether it has been read that the log shows no record from `first` to `last`."""
+        fetcher = self._whole_batches()
+        return fetcher is not None and shows_nothing(fetcher, _place(tp), first, last)
+
+    def delivered_beyond(self, tp: TP, expected: int) -> bool:
+        """Whether records of `expected` or later were delivered, whether or not they arrived."""
+        fetcher = self._whole_batches()
+        return fetcher is not None and delivered_up_to(fetcher, _place(tp)) > expected
+
+    def behind(self, tp: TP) -> int:
+        """Offsets that can be read and have not been delivered; 0 where that is not known."""
+        fetcher = self._whole_batches()
+        return 0 if fetcher is None else behind(fetcher, _place(tp))
+
+    def _whole_batches(self) -> Any:
+        return None if self._consumer is None else cast(Any, self._consumer)._fetcher
+
+
+def _place(tp: TP) -> TopicPartition:
+    return TopicPartition(tp.topic, tp.partition)
 
 
 class BatchConsumer(driver.Consumer):
@@ -116,10 +111,8 @@ class BatchConsumer(driver.Consumer):
         """Called at the start and at every restart."""
         super().on_init()
         self._expected: dict[TP, int] = {}
-        self._gap_seen: dict[TP, tuple[int, int]] = {}
-        self._fetched_early: set[TP] = set()
         self._seek_generation: int | None = None
-        self._seeks = 0
+        self._assignments_ended = 0
 
     def _new_consumer_thread(self) -> BatchThread:
         return BatchThread(self, loop=self.loop, beacon=self.beacon)
@@ -128,12 +121,14 @@ class BatchConsumer(driver.Consumer):
         """Fences first: only what is read after that is final (decision 006)."""
         inbound = self.app.inbound_topics
         partitions = sorted({tp.partition for tp in assigned if tp.topic in inbound})
+        log.info("assigned partitions %s in generation %d", partitions, generation_id)
         await self.app.owner.fence(partitions)
         log.info("fenced partitions %s in generation %d", partitions, generation_id)
         await super().on_partitions_assigned(assigned, generation_id)
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Lets the running cycles end, then gives up."""
+        self._assignments_ended += 1
         await self.app.owner.quiesce()
         self._expected = {}
         self._seek_generation = None
@@ -143,26 +138,32 @@ class BatchConsumer(driver.Consumer):
     async def perform_seek(self) -> None:
         """Seeks to the committed offsets and owns the partitions from there.
 
-        Nothing runs meanwhile: what waits was read from older positions and is dropped. Records
-        that were fetched before the seek had finished are fetched again, or an idle partition would
-        hang with its last records unread.
+        Nothing runs meanwhile: what waits was read from older positions and is dropped, and what
+        was fetched early is fetched again. Where another rebalance comes in between, its own seek
+        is the one that counts: nobody may take what is fenced no more.
         """
+        ended = self._assignments_ended
         await self.app.owner.quiesce()
         await super().perform_seek()
-        self._seeks += 1
+        if self._assignments_ended != ended:
+            log.info("a seek was given up for a rebalance")
+            return
         inbound = self.app.inbound_topics
         committed: dict[int, dict[str, int | None]] = {}
         for tp in self.assignment():
             if tp.topic in inbound:
                 committed.setdefault(tp.partition, {})[tp.topic] = self._read_offset.get(tp)
         try:
-            self._expected = await self.app.owner.take_over(committed)
+            expected = await self.app.owner.take_over(committed)
         except Exception as fault:
             self.app.halt(fault)
             raise
-        early, self._fetched_early = self._fetched_early, set()
+        if self._assignments_ended != ended:
+            return
+        self._expected = expected
+        thread = cast(BatchThread, self._thread)
         for tp, offset in self._expected.items():
-            if tp in early or offset != (self._read_offset.get(tp) or 0):
+            if thread.delivered_beyond(tp, offset) or offset != (self._read_offset.get(tp) or 0):
                 await self._seek(tp, offset)
         self._seek_generation = self.app.consumer_generation_id
 
@@ -174,17 +175,12 @@ class BatchConsumer(driver.Consumer):
             while not any(stopped() for stopped in stopping):
                 recovery.pass_markers(thread)
                 wait = RECOVERY_POLL_SECONDS if recovery.in_recovery else POLL_SECONDS
-                seeks = self._seeks
-                records, _ = await self._wait_next_records(wait)
-                if not records:
-                    await asyncio.sleep(0)
-                elif not self.flow_active:
-                    # Fetched before a rebalance, whose end seeks every partition anew.
-                    self._fetched_early |= {ensure_TP(tp) for tp in records}
-                elif self._seeks != seeks:
-                    await self._fetch_again(records)
-                else:
-                    await self._deliver_all(records)
+                runs, _ = await self._wait_next_records(wait)
+                await asyncio.sleep(0)
+                if runs:
+                    await self._take(cast(Mapping[TP, Run], runs))
+                elif self.flow_active:
+                    await self._look_back(thread)
         except asyncio.CancelledError:
             if not self.app.should_stop:
                 raise
@@ -195,146 +191,78 @@ class BatchConsumer(driver.Consumer):
             self.app.halt(fault)
             raise
 
-    async def seek_wait(self, partitions: Mapping[TP, int]) -> None:
-        """Seeks; counted, so that what was fetched meanwhile can be told from what follows."""
-        await super().seek_wait(partitions)
-        self._seeks += 1
-
-    async def _fetch_again(self, records: Mapping[TP, list[Any]]) -> None:
-        """Drops records that were fetched while somebody sought elsewhere: whether they lie before
-        or after the new position is not known, and a changelog applied with a hole in it would end
-        the recovery too early."""
-        recovery = cast(BatchTableManager, self.app.tables).recovery
-        for partition in records:
-            tp = ensure_TP(partition)
-            if tp in self._expected:
-                await self._seek(tp, self._expected[tp])
-            elif tp.topic in self.app.inbound_topics:
-                self._fetched_early.add(tp)
-            elif (applied := recovery.applied(tp)) is not None:
-                await self._seek(tp, applied + 1)
-
-    async def _deliver_all(self, records: Mapping[TP, list[Any]]) -> None:
+    async def _take(self, runs: Mapping[TP, Run]) -> None:
         generation = self.app.consumer_generation_id
         changelogs = self.app.tables.changelog_topics
-        for partition, batch in records.items():
+        for partition, run in runs.items():
             tp = ensure_TP(partition)
-            if not batch or not self.flow_active or self.app.consumer_generation_id != generation:
-                continue
-            if tp.topic in self.app.inbound_topics:
-                await self._deliver(tp, batch, generation)
-            elif tp.topic in changelogs:
-                cast(BatchTableManager, self.app.tables).recovery.apply(tp, batch)
-                self._read_offset[tp] = batch[-1].offset
+            if tp.topic in changelogs:
+                await self._apply(tp, run)
                 await asyncio.sleep(0)
+            elif tp.topic in self.app.inbound_topics:
+                await self._deliver(tp, run, generation)
 
-    async def _deliver(self, tp: TP, batch: list[Any], generation: int) -> None:
+    async def _look_back(self, thread: BatchThread) -> None:
+        """Where nothing comes, nothing shows that what came last got lost on the way: seeks it."""
+        recovery = cast(BatchTableManager, self.app.tables).recovery
+        due = dict(self._expected) if self._seek_generation is not None else {}
+        for tp in recovery.active_tps | recovery.standby_tps:
+            if (applied := recovery.applied(tp)) is not None:
+                due[tp] = applied + 1
+        assigned = self.assignment()
+        for tp, expected in due.items():
+            if tp in assigned and thread.delivered_beyond(tp, expected):
+                log.info("%s stands at %d, more was fetched; reading again", tp, expected)
+                await self._seek(tp, expected)
+
+    async def _apply(self, tp: TP, run: Run) -> None:
+        """Applies a run of a changelog to its table. What comes during a rebalance is left out: its
+        end seeks every changelog."""
+        recovery = cast(BatchTableManager, self.app.tables).recovery
+        applied = recovery.applied(tp)
+        if not self.flow_active or applied is None:
+            return
+        if not await self._joins(tp, run, applied + 1) or recovery.applied(tp) != applied:
+            return
+        if records := run.beginning_at(applied + 1):
+            recovery.apply(tp, records)
+            self._read_offset[tp] = records[-1].offset
+
+    async def _deliver(self, tp: TP, run: Run, generation: int) -> None:
         expected = self._expected.get(tp)
-        if expected is None or self._seek_generation != generation:
-            self._fetched_early.add(tp)
+        if expected is None or not self._owned(generation):
             return
-        if batch[0].offset < expected:
-            batch = [record for record in batch if record.offset >= expected]
-            if not batch:
-                return
-        first = batch[0].offset
-        if first > expected and self._gap_seen.get(tp) != (expected, first):
-            # Either records were lost on the way, or there is none at these offsets (markers,
-            # aborted batches). Reading once more tells: a gap that repeats is real (K3).
-            self._gap_seen[tp] = (expected, first)
-            log.debug("gap in %s: expected %d, got %d; reading again", tp, expected, first)
-            await self._seek(tp, expected)
+        if not await self._joins(tp, run, expected) or self._expected.get(tp) != expected:
             return
-        self._gap_seen.pop(tp, None)
-        to_offset = batch[-1].offset + 1
-        self._expected[tp] = to_offset
-        await self.app.owner.deliver(tp.topic, tp.partition, to_offset, batch)
+        if records := run.beginning_at(expected):
+            to_offset = self._expected[tp] = records[-1].offset + 1
+            await self.app.owner.deliver(tp.topic, tp.partition, to_offset, records)
 
+    def _owned(self, generation: int) -> bool:
+        """Whether what was fetched in this generation is for the present owner."""
+        seeked, current = self._seek_generation, self.app.consumer_generation_id
+        return self.flow_active and seeked == generation == current
 
-class BatchRecovery(Recovery):
-    """Faust's table recovery, fed by whole batches and aware of markers."""
-
-    @Service.task
-    async def _slurp_changelogs(self) -> None:
-        """Faust reads changelog messages from a queue here; batches never go through it."""
-
-    async def on_rebalance(self, *args: Any, **kwargs: Any) -> None:
-        """A new assignment: an end signalled for the last one must not end this one."""
-        self.signal_recovery_end.clear()
-        await super().on_rebalance(*args, **kwargs)
-
-    async def _build_highwaters(
-        self, consumer: Any, tps: set[TP], destination: Any, title: str
-    ) -> None:
-        """A store that is ahead of its changelog holds what never was committed, or belongs to
-        another topic: it is set aside and read anew. Faust would stop for ever."""
-        await super()._build_highwaters(consumer, tps, destination, title)
-        standby = title == "standby"
-        offsets = self.standby_offsets if standby else self.active_offsets
-        for tp in sorted(tps):
-            offset = offsets.get(tp)
-            if offset is None or offset <= destination[tp]:
-                continue
-            table = cast(Any, self.tables._changelogs[tp.topic])
-            table.data.set_aside(
-                tp.partition,
-                f"it is at offset {offset} of {tp.topic}, which ends at {destination[tp]}",
-            )
-            offsets[tp] = -1
-            if standby:  # Those have been sought already.
-                await self._seek_offsets(consumer, {tp}, offsets, title)
-
-    def applied(self, tp: TP) -> int | None:
-        """The offset of the last changelog record applied, -1 before the first; None for a
-        partition that is neither active nor standby here."""
-        for mine, offsets in (
-            (self.active_tps, self.active_offsets),
-            (self.standby_tps, self.standby_offsets),
-        ):
-            if tp in mine:
-                offset = offsets.get(tp)
-                return -1 if offset is None else offset
-        return None
-
-    def apply(self, tp: TP, batch: list[Any]) -> None:
-        """Applies a run of changelog records straight to its store."""
-        table = cast(Any, self.tables._changelogs[tp.topic])
-        table.data.apply_changelog(tp.partition, batch)
-        offsets = self.active_offsets if tp in self.active_tps else self.standby_offsets
-        offsets[tp] = batch[-1].offset
-        self._maybe_end()
-
-    def pass_markers(self, thread: BatchThread) -> None:
-        """Counts what lies before a position beyond the high watermark as applied, and ends the
-        recovery when nothing is left. Runs between polls, when all that was fetched has been
-        applied."""
-        if not self.in_recovery:
-            return
-        for tp, highwater in self.active_highwaters.items():
-            offset = self.active_offsets.get(tp)
-            if (
-                offset is not None
-                and offset < highwater
-                and thread.past_high_watermark(tp, highwater)
-            ):
-                self.active_offsets[tp] = highwater
-        self._maybe_end()
-
-    def _maybe_end(self) -> None:
-        if self.in_recovery and self.active_highwaters and not self.need_recovery():
-            self._set_recovery_ended()
-            self.signal_recovery_end.set()
-
-
-class BatchTableManager(TableManager):
-    """Faust's table manager with the recovery above."""
-
-    @property
-    def recovery(self) -> BatchRecovery:
-        """The recovery service, made once."""
-        if self._recovery is None:
-            self._recovery = BatchRecovery(self.app, self, beacon=self.beacon, loop=self.loop)
-        return cast(BatchRecovery, self._recovery)
+    async def _joins(self, tp: TP, run: Run, expected: int) -> bool:
+        """Whether nothing is missing between `expected` and this run. If something is, it is read
+        again; but what the log has deleted cannot be."""
+        if run.from_offset <= expected:
+            return True
+        first = (await self.earliest_offsets(tp)).get(tp) or 0
+        if not self.flow_active:
+            return False
+        if run.from_offset > max(first, expected):
+            log.info("%s goes on at %d, got %d; reading again", tp, expected, run.from_offset)
+            await self._seek(tp, max(first, expected))
+            return False
+        log.error(
+            "%s: nothing is left of the offsets %d to %d; if they were not yet consumed, restore "
+            "the topic and lengthen its retention",
+            tp,
+            expected,
+            run.from_offset - 1,
+        )
+        return True
 
 
 class BatchTransport(driver.Transport):
@@ -346,19 +274,26 @@ class BatchTransport(driver.Transport):
 class BatchApp(faust.App):
     """A Faust app whose inbound topics are read in runs.
 
-    Set `owner`, `inbound_topics` (full names) and `halt` before it starts. `halt` ends the process:
-    after a fault nothing may be committed by anybody who does not know what happened.
+    Set `owner`, `inbound_topics` (full names), `halt` and `begin` before it starts. `halt` ends the
+    process: after a fault nothing may be committed by anybody who does not know what happened.
+    `begin` is awaited once, before anything connects.
     """
 
     owner: BatchOwner
     inbound_topics: frozenset[str] = frozenset()
     halt: Callable[[BaseException], None]
+    begin: Callable[[], Awaitable[None]]
+
+    def behind(self, tp: TP) -> int:
+        """Offsets of a partition that have not been fetched yet; of one that is owned."""
+        return cast(BatchThread, cast(Any, self.consumer)._thread).behind(tp)
 
     def _new_transport(self) -> BatchTransport:
         return BatchTransport(self.conf.broker_consumer, self)
 
     async def on_first_start(self) -> None:
         """Subscribes to the inbound topics, which no stream of Faust's own reads."""
+        await self.begin()
         for name in sorted(self.inbound_topics):
             self.topics.add(self.topic(name, key_type=bytes, value_type=bytes))
         await super().on_first_start()

@@ -17,8 +17,10 @@ from typing import Any, Final, Generic, TypeVar
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from schemas.client.kafka_access import Bootstrap, client_options
 from schemas.limits import RECORD_BYTES_MAX
 from schemas.partitioner import partition_of
+from streams.adapters.kafka_trouble import kafka_trouble
 from streams.errors import TransientError
 
 log = logging.getLogger(__name__)
@@ -89,7 +91,7 @@ class KafkaInbound(Generic[A]):
 
     def __init__(
         self,
-        bootstrap: str,
+        bootstrap: Bootstrap,
         prefix: str,
         partitions: int,
         appended: Appended[A],
@@ -116,7 +118,8 @@ class KafkaInbound(Generic[A]):
         try:
             self._producer = await self._connected()
         except KafkaError as error:
-            raise TransientError(
+            raise kafka_trouble(
+                error,
                 f"nothing can be appended: {type(error).__name__}: {error}",
                 action="Check that the broker runs and that TOLLGATE_KAFKA_BOOTSTRAP names it.",
             ) from error
@@ -251,7 +254,7 @@ class KafkaInbound(Generic[A]):
 
     async def _connected(self) -> AIOKafkaProducer:
         producer = AIOKafkaProducer(
-            bootstrap_servers=self._bootstrap,
+            **client_options(self._bootstrap),
             enable_idempotence=True,
             acks="all",
             max_batch_size=BATCH_BYTES_MAX,

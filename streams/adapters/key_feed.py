@@ -9,6 +9,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+from schemas.client.kafka_access import Bootstrap
 from schemas.structs import ApiKey
 from streams.adapters.catalog import CatalogFollower
 from streams.ports import Clock
@@ -17,7 +18,7 @@ from streams.ports import Clock
 class KeyFeed(CatalogFollower):
     """A `CatalogFollower` that is a `KeySource` as well: for decisions and keys alike."""
 
-    def __init__(self, bootstrap: str, prefix: str, clock: Clock) -> None:
+    def __init__(self, bootstrap: Bootstrap, prefix: str, clock: Clock) -> None:
         super().__init__(bootstrap, prefix)
         self._clock = clock
         self._whole_at_us: int | None = None

@@ -17,8 +17,9 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import ConsumerStoppedError, KafkaError
 
+from schemas.client.kafka_access import Bootstrap, client_options
 from schemas.limits import RECORD_BYTES_MAX
-from schemas.topics import PREFLIGHTS, USAGE
+from schemas.topics import PREFLIGHTS, UNASSIGNED, USAGE
 from streams.domain.facts import SourceRecord
 from streams.errors import FaultError, TransientError
 from streams.limits import TRANSACTION_TIMEOUT_MS
@@ -63,18 +64,19 @@ COMMITTED: Final = "read_committed"
 UNCOMMITTED: Final = "read_uncommitted"
 
 LOOK_BACK: Final = 16
-"""Offsets before the end of `usage` that are searched for its last record: markers of producers'
+"""Offsets before the end of a topic that are searched for its last record: markers of producers'
 transactions take some. Ten times as many are searched when nothing is there, and so on."""
 
 
 class KafkaLeaseLog:
     """`streams.ports.LeaseLog` on a real broker."""
 
-    def __init__(self, bootstrap: str, app_id: str, prefix: str) -> None:
+    def __init__(self, bootstrap: Bootstrap, app_id: str, prefix: str) -> None:
         self._bootstrap = bootstrap
         self._app_id = app_id
         self._topic = PREFLIGHTS.full_name(prefix)
         self._usage = USAGE.full_name(prefix)
+        self._unassigned = UNASSIGNED.full_name(prefix)
         self._producers: dict[int, AIOKafkaProducer] = {}
         self._consumers: dict[str, AIOKafkaConsumer] = {}
         self._reading = asyncio.Lock()
@@ -86,7 +88,7 @@ class KafkaLeaseLog:
             async with asyncio.timeout(FENCE_SECONDS_MAX):
                 producer_id, epoch = await self._take_epoch(partition)
                 producer = AIOKafkaProducer(
-                    bootstrap_servers=self._bootstrap,
+                    **client_options(self._bootstrap),
                     enable_idempotence=True,
                     acks="all",
                     max_batch_size=BATCH_BYTES_MAX,
@@ -110,7 +112,7 @@ class KafkaLeaseLog:
         """Raises the epoch of the partition's transactional id and returns it with the producer
         id."""
         fence = AIOKafkaProducer(
-            bootstrap_servers=self._bootstrap,
+            **client_options(self._bootstrap),
             transactional_id=f"{self._app_id}-preflight-{partition}",
             transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
             acks="all",
@@ -172,7 +174,13 @@ class KafkaLeaseLog:
         Counts what had been appended when it is asked, also in a transaction that ends later; and
         it is not the end of the partition: a marker at the end is never consumed.
         """
-        place = TopicPartition(self._usage, partition)
+        return await self._readable_end(TopicPartition(self._usage, partition))
+
+    async def unassigned_end(self, partition: int) -> int:
+        """See `usage_end`."""
+        return await self._readable_end(TopicPartition(self._unassigned, partition))
+
+    async def _readable_end(self, place: TopicPartition) -> int:
         end = await self._end(place, UNCOMMITTED)
         try:
             async with asyncio.timeout(READ_SECONDS_MAX):
@@ -219,6 +227,10 @@ class KafkaLeaseLog:
                         places = [*consumer.assignment(), place]
                         consumer.assign(places)
                         consumer.pause(*places)
+                        # An assignment forgets all positions, and a partition without one keeps
+                        # aiokafka from fetching for a tenth of a second. Each read sets its own.
+                        for known in places:
+                            consumer.seek(known, start)
                     consumer.seek(place, start)
                     consumer.resume(place)
                     while await consumer.position(place) < end:
@@ -243,14 +255,17 @@ class KafkaLeaseLog:
     async def _begin(self, place: TopicPartition) -> int:
         consumer = await self._reader(COMMITTED)
         try:
-            return int((await consumer.beginning_offsets([place]))[place])
+            async with asyncio.timeout(READ_SECONDS_MAX):
+                return int((await consumer.beginning_offsets([place]))[place])
         except UNREAD as error:
             raise _unread(place, error) from error
 
     async def _end(self, place: TopicPartition, isolation: str) -> int:
         consumer = await self._reader(isolation)
         try:
-            return int((await consumer.end_offsets([place]))[place])
+            # aiokafka goes on asking for 40 s, whatever became of the broker meanwhile.
+            async with asyncio.timeout(READ_SECONDS_MAX):
+                return int((await consumer.end_offsets([place]))[place])
         except UNREAD as error:
             raise _unread(place, error) from error
 
@@ -258,7 +273,7 @@ class KafkaLeaseLog:
         async with self._reading:
             if isolation not in self._consumers:
                 consumer = AIOKafkaConsumer(
-                    bootstrap_servers=self._bootstrap,
+                    **client_options(self._bootstrap),
                     enable_auto_commit=False,
                     auto_offset_reset="none",
                     isolation_level=isolation,

@@ -13,6 +13,8 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, TopicPartition
 from aiokafka.errors import IllegalStateError, KafkaError
 
+from schemas.client.kafka_access import Bootstrap, client_options
+from streams.adapters.kafka_trouble import kafka_trouble
 from streams.errors import SetupError, TollgateError, TransientError
 from streams.ports import OutboundLog, OutboundRecord
 
@@ -61,7 +63,7 @@ Check = Callable[[], Awaitable[None]]
 class SourceOptions:
     """How to read. `topics` maps the topic's name on the broker to the table it fills."""
 
-    bootstrap: str
+    bootstrap: Bootstrap
     group: str
     topics: Mapping[str, str]
     linger_ms: int
@@ -80,6 +82,7 @@ class KafkaLog:
         self._table = table
         self._linger_seconds = linger_ms / 1000
         self._done = done
+        self._passed = 0
 
     @property
     def table(self) -> str:
@@ -124,40 +127,59 @@ class KafkaLog:
 
     async def seek(self, offset: int) -> None:
         """See `ports.OutboundLog`."""
+        self._passed = 0
         with _broker_troubles():
             self._consumer.seek(self._place, offset)
 
     async def take(self, rows_max: int, bytes_max: int) -> Sequence[OutboundRecord]:
         """See `ports.OutboundLog`."""
         loop = asyncio.get_running_loop()
-        with _broker_troubles():
-            taken = await self._fetch(FIRST_RECORD_WAIT_MS, rows_max)
-            size = sum(len(record.value) for record in taken)
-            deadline = loop.time() + self._linger_seconds
-            while taken and len(taken) < rows_max and size < bytes_max:
-                left_ms = int((deadline - loop.time()) * 1000)
-                if left_ms <= 0:
-                    break
-                more = await self._fetch(left_ms, rows_max - len(taken))
-                taken += more
-                size += sum(len(record.value) for record in more)
+        taken = await self._fetch(FIRST_RECORD_WAIT_MS, rows_max)
+        size = sum(len(record.value) for record in taken)
+        deadline = loop.time() + self._linger_seconds
+        while taken and len(taken) < rows_max and size < bytes_max:
+            left_ms = int((deadline - loop.time()) * 1000)
+            if left_ms <= 0:
+                break
+            more = await self._fetch(left_ms, rows_max - len(taken))
+            taken += more
+            size += sum(len(record.value) for record in more)
+        if not taken:
+            # Whoever takes again has done what it took before: markers alone lie in between.
+            with _broker_troubles():
+                self._passed = int(await self._consumer.position(self._place))
         return taken
 
     def done(self, offset: int) -> None:
         """See `ports.OutboundLog`."""
         self._done[self._place] = offset
 
+    @property
+    def reached(self) -> int | None:
+        """The offset below which everything is in the table, None before that is known."""
+        return max(self._done.get(self._place, 0), self._passed) or None
+
     def lag(self) -> int:
-        """Offsets between what is in the table and the log's end, markers included."""
+        """Offsets between what is in the table and the log's end; the markers at the end count
+        until they have been read."""
         end = self._consumer.last_stable_offset(self._place) or 0
-        return max(0, int(end) - self._done.get(self._place, 0)) if end else 0
+        return max(0, int(end) - (self.reached or 0)) if end else 0
 
     async def _fetch(self, wait_ms: int, rows_max: int) -> list[OutboundRecord]:
-        found = await self._consumer.getmany(self._place, timeout_ms=wait_ms, max_records=rows_max)
+        records = await self._next_records(wait_ms, rows_max)
         return [
-            OutboundRecord(record.offset, record.value or b"")
-            for record in found.get(self._place, [])
+            OutboundRecord(record.offset, record.value or b"", record.timestamp * 1000)
+            for record in records
         ]
+
+    async def _next_records(self, wait_ms: int, records_max: int) -> Sequence[Any]:
+        """What follows, as the client knows it. Raises TransientError."""
+        with _broker_troubles():
+            found = await self._consumer.getmany(
+                self._place, timeout_ms=wait_ms, max_records=records_max
+            )
+        records: Sequence[Any] = found.get(self._place, ())
+        return records
 
 
 class LedgerSource:
@@ -172,6 +194,7 @@ class LedgerSource:
         self._tasks: dict[Any, asyncio.Task[None]] = {}
         self._failed: asyncio.Future[None] | None = None
         self._ending = False
+        self._is_member = False
 
     async def run(self, serve: Serve, stop: asyncio.Event, check: Check | None = None) -> None:
         """Serve until `stop` is set, or until one partition's task raises, which is raised again.
@@ -183,7 +206,7 @@ class LedgerSource:
         options = self._options
         self._failed = asyncio.get_running_loop().create_future()
         self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=options.bootstrap,
+            **client_options(options.bootstrap),
             group_id=options.group,
             isolation_level="read_committed",
             enable_auto_commit=False,
@@ -208,6 +231,21 @@ class LedgerSource:
     def lag(self) -> int:
         """Offsets between the tables and the logs' ends, over all partitions served here."""
         return sum(log.lag() for log in self._logs.values())
+
+    @property
+    def tables(self) -> Sequence[str]:
+        """The tables that the topics fill."""
+        return sorted(self._options.topics.values())
+
+    def places(self) -> list[tuple[str, int, int, int | None]]:
+        """Of each partition served here: its table, its number, its lag, and the offset below which
+        everything is in the table, None before that is known."""
+        return [(log.table, log.partition, log.lag(), log.reached) for log in self._logs.values()]
+
+    @property
+    def is_member(self) -> bool:
+        """Whether the group has assigned partitions to this sink, or none, since it began."""
+        return self._is_member
 
     def partitions(self) -> int:
         """How many partitions are served here."""
@@ -242,13 +280,17 @@ class LedgerSource:
         """Start serving newly assigned partitions; none where a rebalance meets the end."""
         if self._ending:
             return
+        self._is_member = True
         for place in places:
-            table = self._options.topics[place.topic]
-            log = KafkaLog(self._consumer, place, table, self._options.linger_ms, self._done)
-            self._logs[place] = log
+            log = self._logs[place] = self._make_log(place)
             task = asyncio.ensure_future(serve(log))
             self._tasks[place] = task
             task.add_done_callback(self._note_end)
+
+    def _make_log(self, place: TopicPartition) -> KafkaLog:
+        options = self._options
+        table = options.topics[place.topic]
+        return KafkaLog(self._consumer, place, table, options.linger_ms, self._done)
 
     async def hand_over(self, places: Sequence[Any]) -> None:
         """Stop serving partitions that go to somebody else. An insert under way may still take
@@ -320,7 +362,8 @@ def _broker_troubles() -> Any:
         # The partition was revoked while this ran; its task is being cancelled.
         raise TransientError(str(error), action="None: the partition moved on.") from error
     except KafkaError as error:
-        raise TransientError(
+        raise kafka_trouble(
+            error,
             f"Kafka: {type(error).__name__}: {error}",
             action="Check that Kafka runs and that TOLLGATE_KAFKA_BOOTSTRAP names it.",
         ) from error

@@ -18,9 +18,10 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 from aiokafka.producer.message_accumulator import BatchBuilder
 
+from schemas.client.kafka_access import Bootstrap, client_options
 from schemas.limits import OUTBOUND_RECORD_BYTES_MAX
 from streams.adapters.orphans import close_orphans
-from streams.domain.appends import APPENDED
+from streams.domain.appends import WRITTEN_ALONE
 from streams.errors import FaultError
 from streams.limits import TRANSACTION_TIMEOUT_MS
 from streams.ports import Appends
@@ -39,7 +40,7 @@ _NO_HEADERS: Final[list[tuple[str, bytes | None]]] = []
 class KafkaCycleLog:
     """`streams.ports.CycleLog` on a real broker."""
 
-    def __init__(self, bootstrap: str, app_id: str, prefix: str) -> None:
+    def __init__(self, bootstrap: Bootstrap, app_id: str, prefix: str) -> None:
         self._bootstrap = bootstrap
         self._app_id = app_id
         self._prefix = prefix
@@ -55,12 +56,12 @@ class KafkaCycleLog:
         """
         await self.release()
         await asyncio.gather(*(self._start(partition) for partition in partitions))
-        topics = [self._prefix + topic for topic in APPENDED]
+        topics = [self._prefix + topic for topic in WRITTEN_ALONE]
         await close_orphans(self._bootstrap, self._producers, topics)
 
     async def _start(self, partition: int) -> None:
         producer = AIOKafkaProducer(
-            bootstrap_servers=self._bootstrap,
+            **client_options(self._bootstrap),
             transactional_id=f"{self._app_id}-{partition}",
             transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
             acks="all",
@@ -130,7 +131,7 @@ class KafkaCycleLog:
 
 
 def _batches(
-    producer: AIOKafkaProducer, records: Sequence[tuple[bytes | None, bytes]]
+    producer: AIOKafkaProducer, records: Sequence[tuple[bytes | None, bytes | None]]
 ) -> Iterator[BatchBuilder]:
     """These records in closed batches, each filled when it is asked for.
 
@@ -148,7 +149,7 @@ def _batches(
             add = batch._builder.append
             if add(0, now_ms, key, value, _NO_HEADERS) is None:
                 raise FaultError(
-                    f"a record of {len(value)} bytes fits no batch",
+                    f"a record of {len(value or b'')} bytes fits no batch",
                     action="Nothing was changed. Report it with the log of the worker.",
                 )
             count = 0

@@ -15,7 +15,7 @@ from streams.ports import Appended
 
 @dataclass(slots=True)
 class MemoryTopic:
-    """What several `MemoryLeaseLog`s share: the records, the epochs, and the ends of `usage`."""
+    """What several `MemoryLeaseLog`s share: the records, the epochs, the ends of other topics."""
 
     now_us: int = 0
     """The log's own time."""
@@ -25,6 +25,7 @@ class MemoryTopic:
     written: defaultdict[int, int] = field(default_factory=lambda: defaultdict(int))
     """The epoch of the last append."""
     usage_ends: defaultdict[int, int] = field(default_factory=lambda: defaultdict(int))
+    unassigned_ends: defaultdict[int, int] = field(default_factory=lambda: defaultdict(int))
 
 
 class MemoryLeaseLog:
@@ -71,6 +72,10 @@ class MemoryLeaseLog:
     async def usage_end(self, partition: int) -> int:
         """As the topic says."""
         return self._topic.usage_ends[partition]
+
+    async def unassigned_end(self, partition: int) -> int:
+        """As the topic says."""
+        return self._topic.unassigned_ends[partition]
 
     async def release(self) -> None:
         """Gives all partitions up."""

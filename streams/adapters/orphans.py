@@ -20,6 +20,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from schemas.client.kafka_access import Bootstrap, client_options
 from streams.errors import FaultError
 
 log = logging.getLogger(__name__)
@@ -41,7 +42,7 @@ PLACEHOLDER_KEY: Final = b"\x00orphans"
 
 
 async def close_orphans(
-    bootstrap: str, producers: Mapping[int, AIOKafkaProducer], topics: Iterable[str]
+    bootstrap: Bootstrap, producers: Mapping[int, AIOKafkaProducer], topics: Iterable[str]
 ) -> list[str]:
     """Ends what is open in these topics (full names) at the producers' partitions, by an abort.
 
@@ -73,7 +74,7 @@ async def close_orphans(
     return found
 
 
-async def open_places(bootstrap: str, places: list[TopicPartition]) -> list[TopicPartition]:
+async def open_places(bootstrap: Bootstrap, places: list[TopicPartition]) -> list[TopicPartition]:
     """The partitions in which a transaction is open: the last stable offset is not the end."""
     if not places:
         return []
@@ -83,9 +84,9 @@ async def open_places(bootstrap: str, places: list[TopicPartition]) -> list[Topi
     return [place for place in places if stable[place] < ends[place]]
 
 
-async def _ends(bootstrap: str, places: list[TopicPartition], isolation: str) -> Any:
+async def _ends(bootstrap: Bootstrap, places: list[TopicPartition], isolation: str) -> Any:
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap,
+        **client_options(bootstrap),
         enable_auto_commit=False,
         isolation_level=isolation,
         retry_backoff_ms=BACKOFF_MS,

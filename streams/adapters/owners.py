@@ -8,32 +8,23 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Mapping
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from schemas import codec
+from schemas.client.kafka_access import Bootstrap, client_options
 from schemas.envelope import SCHEMA_VERSION
 from schemas.structs import Owner
 from schemas.topics import OWNERS
-from streams.errors import SetupError, TransientError
+from streams.adapters.followed import RETRY_SECONDS, STOP_SECONDS_MAX, FollowedTopic
+from streams.errors import TransientError
 
 log = logging.getLogger(__name__)
 
-POLL_MS: Final = 100
-"""How long the broker waits for news before it answers. A question for the end of the topic waits
-behind that answer, so this is what `refresh` costs at the most."""
-
 ANNOUNCE_SECONDS_MAX: Final = 5.0
 """How long an announcement may take. The owner answers meanwhile; only nobody finds it."""
-
-STOP_SECONDS_MAX: Final = 5.0
-"""How long a client may take to stop; what it still had to say is said again by the next owner."""
-
-RETRY_SECONDS: Final = 0.5
-"""Between two tries to read where the broker does not answer."""
-
 
 LEASES_SECONDS: Final = 0.02
 """Between two looks for leases that nobody has heard of: what it adds to a hand-over."""
@@ -56,7 +47,7 @@ class HeldLease(Protocol):
 class OwnerAnnouncer:
     """Appends to `owners` for the partitions that this process takes."""
 
-    def __init__(self, bootstrap: str, prefix: str) -> None:
+    def __init__(self, bootstrap: Bootstrap, prefix: str) -> None:
         """Nothing is connected yet."""
         self._bootstrap = bootstrap
         self._topic = OWNERS.full_name(prefix)
@@ -65,7 +56,7 @@ class OwnerAnnouncer:
     async def start(self) -> None:
         """Connects. Raises TransientError."""
         self._producer = AIOKafkaProducer(
-            bootstrap_servers=self._bootstrap, enable_idempotence=True, acks="all"
+            **client_options(self._bootstrap), enable_idempotence=True, acks="all"
         )
         try:
             await self._producer.start()
@@ -170,19 +161,14 @@ def _unannounced(what: str, error: BaseException | None = None) -> TransientErro
     )
 
 
-class OwnerDirectory:
-    """Who answers for which partition. `start` returns when everything there was has been read."""
+class OwnerDirectory(FollowedTopic):
+    """Who answers for which partition."""
 
-    def __init__(self, bootstrap: str, prefix: str) -> None:
+    def __init__(self, bootstrap: Bootstrap, prefix: str) -> None:
         """Nothing is read yet."""
-        self._bootstrap = bootstrap
-        self._place = TopicPartition(OWNERS.full_name(prefix), 0)
+        super().__init__(bootstrap, OWNERS.full_name(prefix), "the owners")
         self._owners: dict[int, Owner] = {}
-        self._consumer: AIOKafkaConsumer | None = None
-        self._task: asyncio.Task[None] | None = None
         self._refreshing: asyncio.Task[None] | None = None
-        self._position = 0
-        self._moved = asyncio.Condition()
 
     def owner_of(self, partition: int) -> Owner | None:
         """The owner with the latest lease announced, None where none has been."""
@@ -205,51 +191,16 @@ class OwnerDirectory:
         if known is None or (known.generation, known.lease) <= (owner.generation, owner.lease):
             self._owners[owner.partition] = owner
 
-    async def start(self) -> None:
-        """Reads the topic to its present end, then follows it.
-
-        Raises SetupError where there is no such topic, TransientError where the broker does not
-        answer.
-        """
-        self._consumer = AIOKafkaConsumer(
-            bootstrap_servers=self._bootstrap,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            fetch_max_wait_ms=POLL_MS,
-        )
-        try:
-            await self._consumer.start()
-            # Asking for the end of a topic that is not there would be repeated for ever.
-            if self._place.topic not in await self._consumer.topics():
-                raise SetupError(
-                    f"there is no topic {self._place.topic}", action="Run `tollgate topics create`."
-                )
-            self._consumer.assign([self._place])
-            await self._consumer.seek_to_beginning(self._place)
-            end = await self._end()
-            while self._position < end:
-                await self._poll()
-        except KafkaError as error:
-            await self.stop()
-            raise TransientError(
-                f"the owners cannot be read: {type(error).__name__}: {error}",
-                action="Check that the broker runs and that TOLLGATE_KAFKA_BOOTSTRAP names it.",
-            ) from error
-        except SetupError:
-            await self.stop()
-            raise
-        self._task = asyncio.create_task(self._follow())
+    def _take(self, record: Any) -> None:
+        self.fold(record.value)
 
     async def stop(self) -> None:
         """Stops following. What is known stays known."""
-        tasks = [task for task in (self._task, self._refreshing) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        consumer, self._consumer = self._consumer, None
-        if consumer is not None:
-            with contextlib.suppress(TimeoutError, KafkaError):
-                await asyncio.wait_for(consumer.stop(), STOP_SECONDS_MAX)
+        refreshing, self._refreshing = self._refreshing, None
+        if refreshing is not None:
+            refreshing.cancel()
+            await asyncio.gather(refreshing, return_exceptions=True)
+        await super().stop()
 
     async def refresh(self) -> None:
         """Returns when everything announced before this call has been heard; as long as the broker
@@ -267,30 +218,8 @@ class OwnerDirectory:
         while True:
             try:
                 end = await self._end()
-                break
             except KafkaError:
                 await asyncio.sleep(RETRY_SECONDS)
-        async with self._moved:
-            await self._moved.wait_for(lambda: self._position >= end)
-
-    async def _end(self) -> int:
-        assert self._consumer is not None, "the directory was started"
-        ends: dict[TopicPartition, int] = await self._consumer.end_offsets([self._place])
-        return ends[self._place]
-
-    async def _follow(self) -> None:
-        while True:
-            try:
-                await self._poll()
-            except KafkaError as error:
-                log.warning("the owners cannot be read: %s: %s", type(error).__name__, error)
-                await asyncio.sleep(RETRY_SECONDS)
-
-    async def _poll(self) -> None:
-        assert self._consumer is not None, "the directory was started"
-        batches = await self._consumer.getmany(self._place, timeout_ms=POLL_MS)
-        for record in batches.get(self._place, []):
-            self.fold(record.value)
-        async with self._moved:
-            self._position = await self._consumer.position(self._place)
-            self._moved.notify_all()
+            else:
+                await self._reached(end)
+                return

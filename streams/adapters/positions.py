@@ -9,14 +9,16 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
 
+from schemas.client.kafka_access import Bootstrap, client_options
 from schemas.topics import PRODUCED
-from streams.errors import TransientError
+from streams.adapters.kafka_trouble import kafka_trouble
+from streams.errors import SetupError, TransientError
 
 
 class InboundPositions:
     """Positions by (logical topic, partition). Use as an async context manager."""
 
-    def __init__(self, bootstrap: str, prefix: str, group: str, partitions: int) -> None:
+    def __init__(self, bootstrap: Bootstrap, prefix: str, group: str, partitions: int) -> None:
         """`group` is the consumer group of the workers; it is looked at, never joined."""
         self._group = group
         self._places = {
@@ -24,8 +26,8 @@ class InboundPositions:
             for topic in PRODUCED
             for partition in range(partitions)
         }
-        self._consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
-        self._admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+        self._consumer = AIOKafkaConsumer(**client_options(bootstrap), enable_auto_commit=False)
+        self._admin = AIOKafkaAdminClient(**client_options(bootstrap))
 
     async def end_offsets(self) -> dict[tuple[str, int], int]:
         """The offset after the last record of each place. Raises TransientError."""
@@ -64,12 +66,12 @@ class InboundPositions:
         await self._consumer.stop()
 
 
-async def end_offsets(bootstrap: str, topic: str, partitions: int) -> list[int]:
+async def end_offsets(bootstrap: Bootstrap, topic: str, partitions: int) -> list[int]:
     """The offset after the last record or marker of each partition of a topic (its full name).
 
     Raises TransientError where the broker does not answer.
     """
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(**client_options(bootstrap), enable_auto_commit=False)
     try:
         await consumer.start()
         places = [TopicPartition(topic, partition) for partition in range(partitions)]
@@ -81,8 +83,9 @@ async def end_offsets(bootstrap: str, topic: str, partitions: int) -> list[int]:
     return [int(ends[place]) for place in places]
 
 
-def _unanswered(error: KafkaError) -> TransientError:
-    return TransientError(
+def _unanswered(error: KafkaError) -> SetupError | TransientError:
+    return kafka_trouble(
+        error,
         f"Kafka does not say how far its topics are: {type(error).__name__}: {error}",
         action="Read the log of the broker, then try again.",
     )

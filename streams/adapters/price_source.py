@@ -10,6 +10,7 @@ build the same bytes.
 from collections.abc import Mapping
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
+from functools import cache
 from importlib.metadata import version
 from typing import Any, Final
 
@@ -33,21 +34,66 @@ TOKEN_CLASSES: Final = {
     "input_audio_mtok": "input_audio",
     "output_audio_mtok": "output_audio",
 }
-"""Their price per million tokens to our token class. What else they charge for (searches, requests,
-audio by the hour, cache writes by lifetime, images) is listed as `unsupported`: token counts do not
-tell it."""
+"""Their price per million tokens to our token class."""
+
+TOKEN_PARTS: Final = {
+    "cache_write_1h_mtok": "cache_write_1h_tokens",
+    "cache_write_5m_mtok": "cache_write_5m_tokens",
+    "cache_audio_read_mtok": "cache_audio_read_tokens",
+    "cache_image_read_mtok": "cache_image_read_tokens",
+    "input_image_mtok": "input_image_tokens",
+    "input_video_mtok": "input_video_tokens",
+    "output_image_mtok": "output_image_tokens",
+    "output_video_mtok": "output_video_tokens",
+    "output_citation_mtok": "output_citation_tokens",
+}
+"""Their price per million tokens to our part of a token class."""
+
+HOUR_MS: Final = 3_600_000
+
+QUANTITIES: Final = {
+    "requests_kcount": ("requests", 1_000),
+    "web_searches_kcount": ("web_searches", 1_000),
+    "social_searches_kcount": ("social_searches", 1_000),
+    "storage_searches_kcount": ("storage_searches", 1_000),
+    "rerank_searches_kcount": ("rerank_searches", 1_000),
+    "code_executions_kcount": ("code_executions", 1_000),
+    "input_text_messages_kcount": ("input_text_messages", 1_000),
+    "input_document_kpages": ("input_document_pages", 1_000),
+    "input_annotated_document_kpages": ("input_annotated_document_pages", 1_000),
+    "input_mchars": ("input_characters", 10**6),
+    "input_gpixels": ("input_pixels", 10**9),
+    "audio_hours": ("audio_milliseconds", HOUR_MS),
+    "input_audio_hours": ("input_audio_milliseconds", HOUR_MS),
+    "output_audio_hours": ("output_audio_milliseconds", HOUR_MS),
+}
+"""Their other prices to what we count, and for how many of it they are. Whatever they charge for
+beyond these tables is listed as `unsupported`."""
+
+PRICE_KEYS: Final = {**TOKEN_CLASSES, **TOKEN_PARTS}
+
+LEAST: Final = {
+    ("groq", "whisper-large-v3"): 10_000,
+    ("groq", "whisper-large-v3-turbo"): 10_000,
+}
+"""Milliseconds of audio that a request is charged for at least. The source has these in its code
+beside the prices."""
+
+TRANSLATION: Final = 2
+"""Counts the ways in which a release of Tollgate has read the same data: a book that says more is
+another version, because no version is ever overwritten (D3)."""
 
 FREE_SUFFIX: Final = ":free"
 """A model whose id ends so and that has no price at all is free by its provider's own naming. Every
 other model without a price stays unpriced: nothing is free because somebody forgot its price."""
 
 
+@cache
 def price_book() -> PriceBook:
-    """The book of the installed package; its version is the package's.
+    """The book of the installed package; its version is the package's and TRANSLATION.
 
-    A function of the installed package alone. Discounts that hang on how a request was made (batch,
-    service tier) are not in it, because usage does not say how it was made. Prices with more than
-    12 decimals per million tokens, which the source has where a float was printed, are rounded
+    A function of the installed package alone, made once per process. Prices with more than 12
+    decimals per million tokens, which the source has where a float was printed, are rounded
     half-even at the twelfth.
 
     Raises ValueError where the source holds something that a book cannot say: it must be looked at
@@ -61,7 +107,7 @@ def price_book() -> PriceBook:
             "schema_version": SCHEMA_VERSION,
             "kind": "price_book",
             "id": SOURCE,
-            "version": version(SOURCE),
+            "version": f"{version(SOURCE)}+{TRANSLATION}",
             "providers": [_provider(provider) for provider in providers],
         }
     )
@@ -75,7 +121,7 @@ def price_book() -> PriceBook:
 def _provider(provider: genai.Provider) -> dict[str, Any]:
     found: dict[str, Any] = {
         "id": provider.id,
-        "models": [_model(model) for model in provider.models],
+        "models": [_model(provider.id, model) for model in provider.models],
     }
     if provider.provider_match is not None:
         found["match"] = _clause(provider.provider_match)
@@ -86,39 +132,79 @@ def _provider(provider: genai.Provider) -> dict[str, Any]:
     return found
 
 
-def _model(model: genai.ModelInfo) -> dict[str, Any]:
+def _model(provider: str, model: genai.ModelInfo) -> dict[str, Any]:
     prices = model.prices
     if isinstance(prices, genai.ModelPrice):
         prices = [genai.ConditionalPrice(prices=prices)]
     if not prices:
         raise ValueError(f"{SOURCE}: model {model.id!r} has no prices, not even empty ones")
-    return {
+    least = LEAST.get((provider, model.id), 0)
+    made: dict[str, Any] = {
         "id": model.id,
         "match": _clause(model.match),
-        "spans": [_span(model.id, conditional) for conditional in prices],
+        "spans": [_span(model.id, conditional, least) for conditional in prices],
     }
+    if model.price_variants:
+        made["variants"] = [_variant(model.id, one, least) for one in model.price_variants]
+    return made
 
 
-def _span(model_id: str, conditional: genai.ConditionalPrice) -> dict[str, Any]:
-    prices = {k: v for k, v in vars(conditional.prices).items() if v is not None}
-    rates = {TOKEN_CLASSES[key]: _rate(prices[key]) for key in TOKEN_CLASSES if key in prices}
+def _span(model_id: str, conditional: genai.ConditionalPrice, least: int) -> dict[str, Any]:
+    prices = _stated(conditional.prices)
+    span = _when(model_id, conditional.constraint) | _prices(prices, least)
     if not prices and model_id.endswith(FREE_SUFFIX):
-        rates = {"input": {"base": "0"}, "output": {"base": "0"}}
-    span: dict[str, Any] = {"rates": rates}
-    unsupported = sorted(prices.keys() - TOKEN_CLASSES.keys())
+        span["rates"] = {"input": {"base": "0"}, "output": {"base": "0"}}
+    unsupported = sorted(prices.keys() - PRICE_KEYS.keys() - QUANTITIES.keys())
     if unsupported:
         span["unsupported"] = unsupported
-    match conditional.constraint:
-        case None:
-            pass
-        case genai.StartDateConstraint(start_date=day):
-            span["from_day"] = day.isoformat()
-        case genai.TimeOfDateConstraint(start_time=start, end_time=end):
-            span["daily_from_second"] = _second_of_day(start)
-            span["daily_to_second"] = _second_of_day(end)
-        case other:
-            raise ValueError(f"{SOURCE}: unknown condition {other!r} of model {model_id!r}")
     return span
+
+
+def _variant(model_id: str, variant: genai.PriceVariant, least: int) -> dict[str, Any]:
+    prices = _stated(variant.prices)
+    unknown = prices.keys() - PRICE_KEYS.keys() - QUANTITIES.keys()
+    if unknown:
+        raise ValueError(f"{SOURCE}: a variant of {model_id!r} prices {sorted(unknown)}")
+    when = {"when": dict(variant.when)}
+    return when | _when(model_id, variant.constraint) | _prices(prices, least)
+
+
+def _stated(prices: genai.ModelPrice) -> dict[str, Any]:
+    return {key: value for key, value in vars(prices).items() if value is not None}
+
+
+def _prices(prices: Mapping[str, Any], least: int) -> dict[str, Any]:
+    rates = {name: _rate(prices[key]) for key, name in PRICE_KEYS.items() if key in prices}
+    made: dict[str, Any] = {"rates": rates}
+    quantities = {
+        name: _quantity(name, prices[key], per, least)
+        for key, (name, per) in QUANTITIES.items()
+        if key in prices
+    }
+    if quantities:
+        made["quantities"] = quantities
+    return made
+
+
+def _quantity(name: str, price: object, per: int, least: int) -> dict[str, Any]:
+    made: dict[str, Any] = {"price": _amount(price), "per": per}
+    if least and name.endswith("milliseconds"):
+        made["least"] = least
+    return made
+
+
+def _when(model_id: str, constraint: object) -> dict[str, Any]:
+    match constraint:
+        case None:
+            return {}
+        case genai.StartDateConstraint(start_date=day):
+            return {"from_day": day.isoformat()}
+        case genai.TimeOfDateConstraint(start_time=start, end_time=end):
+            return {
+                "daily_from_second": _second_of_day(start),
+                "daily_to_second": _second_of_day(end),
+            }
+    raise ValueError(f"{SOURCE}: unknown condition {constraint!r} of model {model_id!r}")
 
 
 def _rate(price: object) -> dict[str, Any]:

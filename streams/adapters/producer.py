@@ -7,8 +7,9 @@ from typing import Final
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from schemas.client.kafka_access import Bootstrap, client_options
 from schemas.limits import RECORD_BYTES_MAX
-from streams.errors import TransientError
+from streams.adapters.kafka_trouble import kafka_trouble
 
 BATCH_BYTES_MAX: Final = 256 * 1024
 """A produce batch: large enough for speed, well below what a topic takes at once."""
@@ -17,10 +18,10 @@ BATCH_BYTES_MAX: Final = 256 * 1024
 class FactProducer:
     """An idempotent producer with `acks=all`. Records go to the partition they are given."""
 
-    def __init__(self, bootstrap: str, prefix: str) -> None:
+    def __init__(self, bootstrap: Bootstrap, prefix: str) -> None:
         self._prefix = prefix
         self._producer = AIOKafkaProducer(
-            bootstrap_servers=bootstrap,
+            **client_options(bootstrap),
             enable_idempotence=True,
             acks="all",
             linger_ms=5,
@@ -62,7 +63,7 @@ class FactProducer:
 
 
 async def append_facts(
-    bootstrap: str, prefix: str, topic: str, records: Iterable[tuple[int, bytes, bytes]]
+    bootstrap: Bootstrap, prefix: str, topic: str, records: Iterable[tuple[int, bytes, bytes]]
 ) -> None:
     """Appends (partition, key, value) records to a logical topic, acknowledged by all replicas.
 
@@ -74,7 +75,8 @@ async def append_facts(
                 await producer.send(topic, partition, [(key, value)])
             await producer.flush()
     except KafkaError as error:
-        raise TransientError(
+        raise kafka_trouble(
+            error,
             f"Kafka did not acknowledge every record: {type(error).__name__}",
             action="Read the log of the broker, then give the command again: what is in the log "
             "already is recognised and counts once.",

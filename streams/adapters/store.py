@@ -5,7 +5,8 @@ store adds batch reads, batch writes together with the offset, and the unpacking
 One RocksDB database per table and partition: `databases`.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from itertools import chain
 from operator import attrgetter
 from pathlib import Path
@@ -109,8 +110,9 @@ class BatchStore(RocksDBStore):
         except Exception as error:
             raise self.database(partition).fault(error) from error
 
-    def scan(self, partition: int) -> Iterator[tuple[bytes, bytes]]:
-        """All rows of a partition, by key, but those that are about the table itself."""
+    def scan(self, partition: int) -> Generator[tuple[bytes, bytes], None, None]:
+        """All rows of a partition, by key, but those that are about the table itself: as they
+        stand when the first is asked for. An open scan keeps the database open."""
         database = self._db_for_partition(partition)
         own = (self.offset_key, FOLLOWING_KEY)
         try:
@@ -159,6 +161,21 @@ class BatchTable(faust.Table[bytes, bytes]):
         return BatchStore("rocksdb://", self.app, self)
 
 
+@dataclass(frozen=True, slots=True)
+class TableSize:
+    """Rows, and bytes on the disk and in write buffers."""
+
+    keys: int
+    bytes: int
+
+
+def _size(database: Any) -> TableSize:
+    counted = database.property_int_value
+    files = counted("rocksdb.total-sst-files-size") or 0
+    buffers = counted("rocksdb.cur-size-all-mem-tables") or 0
+    return TableSize(counted("rocksdb.estimate-num-keys") or 0, files + buffers)
+
+
 class FaustStore:
     """`streams.ports.Store` over the app's tables."""
 
@@ -173,8 +190,9 @@ class FaustStore:
         """All rows and the changelog offset, atomically."""
         self._store(table).write(partition, changes.rows, changes.changelog_offset)
 
-    def scan(self, table: Table, partition: int) -> Iterator[tuple[bytes, bytes]]:
-        """All rows of a partition's table but those that are about the table itself."""
+    def scan(self, table: Table, partition: int) -> Generator[tuple[bytes, bytes], None, None]:
+        """All rows of a partition's table but those that are about the table itself, as they stand
+        when the first is asked for."""
         return self._store(table).scan(partition)
 
     def settle(self, partition: int) -> None:
@@ -187,6 +205,17 @@ class FaustStore:
         on."""
         for table, changelog_id in changelog_ids.items():
             self._store(table).changelog_id = changelog_id
+
+    def size(self, table: Table, partitions: Iterable[int]) -> TableSize:
+        """What a table holds in those of these partitions that are open, as RocksDB estimates."""
+        opened = self._store(table)._dbs
+        sizes = [_size(opened[partition]) for partition in partitions if partition in opened]
+        return TableSize(sum(size.keys for size in sizes), sum(size.bytes for size in sizes))
+
+    def set_aside_count(self) -> int:
+        """How many databases lie beside their successors because they were found damaged."""
+        folders = {self._store(table).database(0).path.parent for table in Table}
+        return sum(1 for folder in folders for _ in folder.glob("*.damaged-*"))
 
     def _store(self, table: Table) -> BatchStore:
         return cast(BatchStore, self._tables[table].data)

@@ -7,6 +7,7 @@ from typing import Final
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
+from schemas.client.kafka_access import Bootstrap, client_options
 from schemas.limits import OUTBOUND_RECORD_BYTES_MAX
 from streams.adapters.orphans import RETRY_MS
 from streams.errors import TransientError
@@ -31,7 +32,7 @@ class Tail:
 
 
 async def read_tails(
-    bootstrap: str, topics: Iterable[str], partitions: Iterable[int]
+    bootstrap: Bootstrap, topics: Iterable[str], partitions: Iterable[int]
 ) -> dict[tuple[str, int], Tail]:
     """The tails of these topics (full names) at these partitions, by (topic, partition).
 
@@ -40,7 +41,7 @@ async def read_tails(
     numbers = list(partitions)
     places = [TopicPartition(topic, number) for topic in topics for number in numbers]
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap,
+        **client_options(bootstrap),
         enable_auto_commit=False,
         auto_offset_reset="none",
         isolation_level="read_committed",

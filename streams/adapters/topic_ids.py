@@ -5,6 +5,7 @@ so version 12 is declared here for aiokafka's own connection to send. Uses names
 are not public; tests/guard/test_private_names.py fails when one of them changes.
 """
 
+import asyncio
 from io import BytesIO
 from typing import Any, Final
 from uuid import UUID
@@ -22,7 +23,9 @@ from aiokafka.protocol.types import (
     TaggedFields,
 )
 
+from schemas.client.kafka_access import Bootstrap, client_options
 from schemas.topics import TOPICS
+from streams.adapters.kafka_trouble import kafka_trouble
 from streams.domain.generations import TopicIdentity
 from streams.errors import TransientError
 
@@ -31,6 +34,12 @@ UNKNOWN_TOPIC: Final = 3
 
 REQUEST_TIMEOUT_MS: Final = 10_000
 """One look at the topics; it takes milliseconds, and a worker waits for it at each assignment."""
+
+KNOWN_SECONDS_MAX: Final = 30.0
+"""How long a broker may take until it knows of a topic that it made: moments, unless it is busy."""
+
+KNOWN_POLL_SECONDS: Final = 0.05
+"""Between two looks at whether it does."""
 
 NO_ID: Final = UUID(int=0)
 """What stands for "by name" in the request."""
@@ -135,14 +144,14 @@ class _MetadataRequest(Request[MetadataRequestV12]):  # type: ignore[misc]
         return request_struct_class(topics, False, False, {})
 
 
-async def topic_identities(bootstrap: str, prefix: str) -> dict[str, TopicIdentity]:
+async def topic_identities(bootstrap: Bootstrap, prefix: str) -> dict[str, TopicIdentity]:
     """The id and the partition count of each topic of the installation that exists, by logical
     name.
 
     Raises TransientError where the broker does not answer.
     """
     names = {topic.full_name(prefix): topic.name for topic in TOPICS}
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap, request_timeout_ms=REQUEST_TIMEOUT_MS)
+    admin = AIOKafkaAdminClient(**client_options(bootstrap), request_timeout_ms=REQUEST_TIMEOUT_MS)
     try:
         await admin.start()
         response: Any = await admin._send_request(_MetadataRequest(list(names)))
@@ -155,9 +164,32 @@ async def topic_identities(bootstrap: str, prefix: str) -> dict[str, TopicIdenti
             found[names[name]] = TopicIdentity(str(topic_id), len(partitions))
         return found
     except KafkaError as error:
-        raise TransientError(
+        raise kafka_trouble(
+            error,
             f"Kafka at {bootstrap} does not say which topics it has: {type(error).__name__}",
             action="Check that the broker runs and that TOLLGATE_KAFKA_BOOTSTRAP names it.",
         ) from error
     finally:
         await admin.close()
+
+
+async def all_identities(bootstrap: Bootstrap, prefix: str) -> dict[str, TopicIdentity]:
+    """What `topic_identities` says, as soon as it says it of every topic: for somebody who has just
+    created them. A broker that is busy answers before it knows of them itself.
+
+    Raises TransientError, also where a topic stays unknown.
+    """
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + KNOWN_SECONDS_MAX
+    while True:
+        found = await topic_identities(bootstrap, prefix)
+        unknown = [topic.full_name(prefix) for topic in TOPICS if topic.name not in found]
+        if not unknown:
+            return found
+        if loop.time() > deadline:
+            raise TransientError(
+                f"Kafka at {bootstrap} does not know of topics that were created: "
+                + ", ".join(unknown),
+                action="Look at the broker's log, then run the command again.",
+            )
+        await asyncio.sleep(KNOWN_POLL_SECONDS)

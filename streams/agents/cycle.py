@@ -18,25 +18,37 @@ from typing import Final
 
 from schemas.partitioner import partition_of
 from schemas.structs import Consumed, CycleEntry, LedgerEntry
-from schemas.topics import ACCOUNTS_CHANGELOG, CLAIMS_CHANGELOG, PREFLIGHTS, TRANSFERS
+from schemas.topics import ACCOUNTS_CHANGELOG, CLAIMS_CHANGELOG, PREFLIGHTS
 from streams.agents.refusals import RefusalShare
 from streams.agents.turns import Turns
+from streams.domain import billing
 from streams.domain.appends import (
-    KeyedBytes,
+    SENT,
+    RowBytes,
     cycle_appends,
     decode_account,
+    decode_billing,
     decode_progress,
     decode_task,
 )
+from streams.domain.billing import Billing
 from streams.domain.budget import Account
 from streams.domain.context import Context
 from streams.domain.decoding import decode_records
 from streams.domain.facts import Fact, Rejected, SourceRecord, decided_us, touched_by
+from streams.domain.folding import (
+    FOLD_ORDER,
+    CycleResult,
+    event_time_us,
+    fold_in_steps,
+    unassigned_time_us,
+)
 from streams.domain.identity import split_segment, unpack_claim
 from streams.domain.invariants import check_cycle
-from streams.domain.pipeline import FOLD_ORDER, CycleResult, fold_in_steps
+from streams.domain.reach import load_unbound, load_windows
 from streams.domain.state import PartitionState, Progress
 from streams.domain.tasks import Task, row_key
+from streams.domain.windows import Windows
 from streams.errors import FaultError, SetupError
 from streams.ports import PROGRESS_KEY, Appends, Catalog, Changes, Clock, CycleLog, Store, Table
 
@@ -137,15 +149,20 @@ class PartitionCycle:
         for records in _pieces(slices):
             facts += decode_records(records, self._partition, context.partitions)
             await self._turns.breathe()
-        kept, state = self._load(facts)
-        self._check_progress(state.progress, context, slices)
-        began_anew = context.generation > state.progress.generation
-        first_sequence = 0 if began_anew else state.progress.next_sequence
+        progress = read_progress(self._store, self._partition)
+        self._check_progress(progress, context, slices)
+        began_anew = context.generation > progress.generation
+        first_sequence = 0 if began_anew else progress.next_sequence
         consumed = [
             Consumed(topic=s.topic, from_offset=s.from_offset, to_offset=s.to_offset)
             for s in slices
         ]
-        domain_time_us = self._domain_time(state.progress, slices, facts)
+        domain_time_us = self._domain_time(progress, slices, facts)
+        latest_us = event_time_us(progress, facts, consumed, context)
+        windows = load_windows(facts, progress, latest_us, domain_time_us, self._read_accounts)
+        kept, state = self._load(facts, progress, windows)
+        passed_us = unassigned_time_us(progress, facts, consumed)
+        state.unbound = load_unbound(facts, progress, passed_us, self._read_accounts)
         steps = fold_in_steps(
             state, self._partition, consumed, facts, context, domain_time_us, RECORDS_AT_ONCE
         )
@@ -164,23 +181,28 @@ class PartitionCycle:
                 return result
             await self._turns.breathe()
 
-    def _load(self, facts: Sequence[Fact | Rejected]) -> tuple[dict[str, Account], PartitionState]:
+    def _read_accounts(self, keys: Sequence[bytes]) -> Sequence[bytes | None]:
+        return self._store.read(Table.ACCOUNTS, self._partition, keys)
+
+    def _load(
+        self, facts: Sequence[Fact | Rejected], progress: Progress, windows: Windows
+    ) -> tuple[dict[str, Account], PartitionState]:
         touched = touched_by(facts)
         customers, keys = touched.customers, list(touched.keys)
+        # Where one of theirs closes, an account counts one open window less.
+        customers.update(dict.fromkeys(one.customer_id for one in windows.rows.values()))
         # Out of this object until the cycle has committed: what is folded into them must not stay
         # where it does not count.
         kept, self._accounts = self._accounts, {}
         accounts = {customer: kept[customer] for customer in customers if customer in kept}
         absent = [customer for customer in customers if customer not in kept]
-        progress, *rows = self._store.read(
-            Table.ACCOUNTS, self._partition, [PROGRESS_KEY, *map(str.encode, absent)]
-        )
+        rows = self._read_accounts([customer.encode() for customer in absent])
         for customer, row in zip(absent, rows, strict=True):
             if row is not None:
                 accounts[customer] = decode_account(row)
         claims = self._store.read(Table.CLAIMS, self._partition, keys)
         return kept, PartitionState(
-            Progress() if progress is None else decode_progress(progress),
+            progress,
             accounts,
             {
                 key: unpack_claim(row)
@@ -188,13 +210,20 @@ class PartitionCycle:
                 if row is not None
             },
             tasks=self._load_tasks(list(touched.tasks)),
+            windows=windows,
+            billing=self._load_billing(list(touched.billed)) if touched.billed else {},
         )
 
     def _load_tasks(self, refs: list[str]) -> dict[str, Task]:
-        rows = self._store.read(Table.ACCOUNTS, self._partition, [row_key(ref) for ref in refs])
+        rows = self._read_accounts([row_key(ref) for ref in refs])
         return {
             ref: decode_task(row) for ref, row in zip(refs, rows, strict=True) if row is not None
         }
+
+    def _load_billing(self, customers: list[str]) -> dict[str, Billing]:
+        rows = self._read_accounts([billing.row_key(customer) for customer in customers])
+        found = zip(customers, rows, strict=True)
+        return {customer: decode_billing(row) for customer, row in found if row is not None}
 
     def _catalog_floor(self) -> int:
         """The catalog offset that this partition has decided with: another worker may have read
@@ -242,17 +271,17 @@ class PartitionCycle:
         return max(progress.domain_time_us, latest)
 
     def _write(self, appends: Sequence[Appends], last: dict[str, int]) -> dict[bytes, bytes]:
-        """Stores what the cycle has committed. Returns the rows of accounts and tasks."""
+        """Stores what the cycle has committed. Returns the rows that the table has now."""
         by_topic = {append.topic: append for append in appends}
         if CLAIMS_CHANGELOG.name in last:
             segments = by_topic[CLAIMS_CHANGELOG.name].records
-            claims = [row for _, segment in segments for row in split_segment(segment)]
+            claims = [row for _, segment in segments for row in split_segment(segment or b"")]
             changes = Changes(claims, last[CLAIMS_CHANGELOG.name])
             self._store.write(Table.CLAIMS, self._partition, changes)
         rows = {key: value for key, value in by_topic[ACCOUNTS_CHANGELOG.name].records if key}
         changes = Changes(list(rows.items()), last[ACCOUNTS_CHANGELOG.name])
         self._store.write(Table.ACCOUNTS, self._partition, changes)
-        return rows
+        return {key: value for key, value in rows.items() if value is not None}
 
 
 def _pieces(slices: Iterable[TopicSlice]) -> Iterator[Sequence[SourceRecord]]:
@@ -261,14 +290,17 @@ def _pieces(slices: Iterable[TopicSlice]) -> Iterator[Sequence[SourceRecord]]:
             yield piece.records[begin : begin + RECORDS_AT_ONCE]
 
 
-def _appends(found: Mapping[str, list[KeyedBytes]], partitions: int) -> list[Appends]:
-    """What a cycle appends, by topic and partition: transfers go where their task is."""
-    appends = [Appends(topic, rows) for topic, rows in found.items() if topic != TRANSFERS.name]
-    elsewhere: dict[int, list[KeyedBytes]] = {}
-    for key, value in found.get(TRANSFERS.name, ()):
-        assert key is not None, "a transfer goes to somebody"
-        elsewhere.setdefault(partition_of(key, partitions), []).append((key, value))
-    return appends + [Appends(TRANSFERS.name, rows, to) for to, rows in elsewhere.items()]
+def _appends(found: Mapping[str, Sequence[RowBytes]], partitions: int) -> list[Appends]:
+    """What a cycle appends, by topic and partition: transfers go where their task is, and what is
+    passed on where its customer is."""
+    appends = [Appends(topic, rows) for topic, rows in found.items() if topic not in SENT]
+    for topic in SENT:
+        elsewhere: dict[int, list[RowBytes]] = {}
+        for key, value in found.get(topic, ()):
+            assert key is not None, "what is sent goes to somebody"
+            elsewhere.setdefault(partition_of(key, partitions), []).append((key, value))
+        appends += [Appends(topic, rows, to) for to, rows in elsewhere.items()]
+    return appends
 
 
 def read_progress(store: Store, partition: int) -> Progress:

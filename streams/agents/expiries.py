@@ -37,34 +37,53 @@ class Deadline(NamedTuple):
 
 class Expiries:
     """All open holds of a partition by their end, as committed. A hold that was extended or has
-    ended leaves a stale deadline behind, which is dropped when its time comes."""
+    ended leaves a stale deadline behind, which is dropped when its time comes.
+
+    The rows of the partition are loaded while cycles go on committing. What a cycle said of a hold
+    counts, whatever an older row says that is loaded after it.
+    """
 
     def __init__(self) -> None:
         self._queue: list[Deadline] = []
         self._open: dict[str, int] = {}
+        self._ended: set[str] | None = set()
+        """Holds that have ended while the rows are loaded, None once they are."""
         self._barrier: tuple[int, list[Deadline]] | None = None
 
     def __len__(self) -> int:
         return len(self._open)
 
-    def load(self, accounts: Iterable[Account | Task]) -> None:
-        """Takes the open holds of these accounts, before anything is folded."""
-        for account in accounts:
-            if isinstance(account, Task):
-                kind, name, later = "task", account.task_ref, TASK_GRACE_US
-            else:
-                kind, name, later = "customer", account.customer_id, 0
-            for hold in account.holds.values():
-                at = hold.expires_at_us + later
-                self._open[hold.reservation_id] = at
-                self._queue.append(Deadline(at, hold.reservation_id, kind, name))
-        heapify(self._queue)
+    @property
+    def is_loaded(self) -> bool:
+        """Whether all open holds are known."""
+        return self._ended is None
+
+    def load(self, account: Account | Task) -> None:
+        """Takes the open holds of a row, but what has been folded of them already. The row may be
+        any that was committed from the first fold on, or the last one before it."""
+        assert self._ended is not None, "rows are loaded once"
+        if isinstance(account, Task):
+            kind, name, later = "task", account.task_ref, TASK_GRACE_US
+        else:
+            kind, name, later = "customer", account.customer_id, 0
+        for hold in account.holds.values():
+            if hold.reservation_id in self._open or hold.reservation_id in self._ended:
+                continue
+            at = hold.expires_at_us + later
+            self._open[hold.reservation_id] = at
+            heappush(self._queue, Deadline(at, hold.reservation_id, kind, name))
+
+    def loaded(self) -> None:
+        """Says that every row has been loaded: holds may expire."""
+        self._ended = None
 
     def fold(self, entries: Iterable[LedgerEntry]) -> None:
         """Takes what a committed cycle did to holds."""
         for entry in entries:
             if isinstance(entry, ClosingEntry):
                 self._open.pop(entry.reservation_id, None)
+                if self._ended is not None:
+                    self._ended.add(entry.reservation_id)
             elif isinstance(entry, ExtensionEntry) or (
                 isinstance(entry, DecisionEntry) and entry.approved
             ):

@@ -14,11 +14,11 @@ from typing import Any, Final
 from schemas import codec
 from schemas.envelope import SCHEMA_VERSION
 from schemas.rpc import Answer, ExtendAsk, Freshness, PreflightAsk, ReleaseAsk
-from schemas.structs import Expiry, Extension, PreflightRecord, Release
+from schemas.structs import Expiry, Extension, PreflightRecord, Release, Tick
 from schemas.topics import PREFLIGHTS
 from streams.agents.answers import error, preflight_answer, unchanged
+from streams.agents.due import Passing
 from streams.agents.expiries import Deadline
-from streams.agents.overlay import Pending, row_key
 from streams.agents.seat import Seat
 from streams.agents.watchers import Found
 from streams.domain.context import Context
@@ -36,6 +36,7 @@ from streams.domain.decoding import decode_record
 from streams.domain.facts import Rejected, SourceRecord, preflight_key
 from streams.domain.holds import Hold, hold_id
 from streams.domain.identity import unpack_claim
+from streams.domain.overlay import Pending, row_key
 
 log = logging.getLogger(__name__)
 
@@ -84,9 +85,9 @@ Result = Answer | Stored | Folding
 
 @dataclass(slots=True)
 class Waiting:
-    """Somebody who waits for a decision; nobody waits for an expiry."""
+    """Somebody who waits for a decision; nobody waits for what time makes due."""
 
-    ask: Asked | Deadline
+    ask: Asked | Deadline | Passing
     future: "asyncio.Future[Result] | None" = None
 
     def tell(self, result: Result) -> None:
@@ -137,9 +138,11 @@ class Group:
             result = error("internal")
         self.results.append((waiting, result))
 
-    def _decide(self, ask: Asked | Deadline) -> Result:
+    def _decide(self, ask: Asked | Deadline | Passing) -> Result:
         if isinstance(ask, PreflightAsk):
             return self._preflight(ask)
+        if isinstance(ask, Passing):
+            return self._pass(ask)
         if isinstance(ask, Deadline):
             return self._expire(ask)
         hold = find_hold(self.seat.view(ask.account_kind, ask.account_id), ask.reservation_id)
@@ -193,7 +196,7 @@ class Group:
             row_key(ask.account_kind, ask.account_id),
             claim_key,
             body,
-            hold_of(ask, decided, reservation_id, self.now_us),
+            hold_of(body, decided.estimate, reservation_id),
             decided.opened,
         )
         seat.overlay.add(pending)
@@ -246,6 +249,19 @@ class Group:
                 if self._add(due.account_id, body) is None:
                     seat.ending[name] = offset
         return unchanged(name, "open", self._fresh())
+
+    def _pass(self, passing: Passing) -> Result:
+        """Appends a tick, which concerns no account."""
+        tenure = self.seat.tenure
+        body = Tick(
+            schema_version=SCHEMA_VERSION,
+            lease=tenure.offset,
+            nonce=tenure.nonce,
+            decided_at=passing.now_us,
+            end_offsets=dict(passing.ends),
+        )
+        self._add("", body)
+        return unchanged("", "open", self._fresh())
 
     def _under_lease(self, ask: ReleaseAsk | ExtendAsk | Deadline) -> dict[str, Any]:
         return {

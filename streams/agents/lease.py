@@ -4,7 +4,7 @@ Owns how a lease is taken and when it counts; what is decided under it is in `pr
 016 has the argument why two owners can never both answer.
 """
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -45,8 +45,9 @@ class Outcome(Protocol):
 class Tables(Store, Protocol):
     """A store that can also be read from end to end."""
 
-    def scan(self, table: Table, partition: int) -> Iterable[tuple[bytes, bytes]]:
-        """All rows of a partition's table."""
+    def scan(self, table: Table, partition: int) -> Generator[tuple[bytes, bytes], None, None]:
+        """All rows of a partition's table as they stand when the first of them is asked for,
+        whatever is written meanwhile. The table stays in use until the scan is closed."""
         ...
 
 

@@ -30,7 +30,7 @@ from schemas.rpc import (
     ReleaseAsk,
 )
 from schemas.structs import ClosingEntry, ExtensionEntry, Preflight
-from schemas.topics import PREFLIGHTS, USAGE
+from schemas.topics import PREFLIGHTS
 from streams.agents.answers import (
     error,
     extended,
@@ -40,17 +40,20 @@ from streams.agents.answers import (
     unchanged,
     was_exhausted,
 )
+from streams.agents.background import Background
+from streams.agents.due import what_is_due
 from streams.agents.groups import GROUP_ASKS_MAX, Folding, Group, Result, Stored, Waiting
-from streams.agents.lease import Outcome, Surroundings, Tenure, lost, take_lease
-from streams.agents.overlay import Rows, rows_with_holds
+from streams.agents.lease import Outcome, Surroundings, lost, take_lease
+from streams.agents.loading import load_expiries
+from streams.agents.rows import Rows
 from streams.agents.seat import Seat
 from streams.agents.watchers import Found
 from streams.domain.context import Context
 from streams.domain.decisions import body_hash, find_hold
 from streams.domain.decoding import RESERVED
 from streams.domain.facts import SourceRecord
+from streams.domain.folding import FOLD_ORDER
 from streams.domain.holds import hold_id
-from streams.domain.pipeline import FOLD_ORDER
 from streams.domain.standing import account_answer
 from streams.domain.state import Progress
 from streams.errors import FaultError, TransientError
@@ -69,22 +72,24 @@ what the owner knows of usage is as old as that."""
 class PreflightOwner:
     """The owner of one partition, made anew at every take of it. Belongs to one event loop."""
 
-    def __init__(self, partition: int, around: Surroundings) -> None:
+    def __init__(self, partition: int, around: Surroundings, loading: asyncio.Lock) -> None:
+        """Owners of one process share `loading`: one at a time looks for its open holds."""
         self._partition = partition
         self._around = around
+        self._loading = loading
         self._seat: Seat | None = None
         self._ready = False
         self._over = ""
         self._waiting: deque[Waiting] = deque()
         self._wake = asyncio.Event()
-        self._task: asyncio.Task[None] | None = None
+        self._background = Background(self._lose)
         self._in_flight: Group | None = None
         self._next_group_at = 0.0
 
     @property
-    def tenure(self) -> Tenure | None:
-        """The lease, once it has been taken."""
-        return None if self._seat is None else self._seat.tenure
+    def seat(self) -> Seat | None:
+        """What it knows, once the lease has been taken."""
+        return self._seat
 
     @property
     def is_ready(self) -> bool:
@@ -104,7 +109,7 @@ class PreflightOwner:
         tenure, records = await take_lease(
             around, self._partition, progress, from_offset, decided_at_us
         )
-        self._seat = Seat(
+        self._seat = seat = Seat(
             self._partition,
             context.generation,
             context.partitions,
@@ -115,18 +120,14 @@ class PreflightOwner:
             tenure.offset + 1,
             decided_at_us,
         )
-        self._seat.expiries.load(await rows_with_holds(around.tables, self._partition))
         if not self._over:
-            self._task = asyncio.get_running_loop().create_task(self._serve(self._seat))
+            self._background.begin(lambda: self._serve(seat))
         return records
 
     async def give_up(self) -> None:
         """The partition is somebody else's, or will be: whoever waits is told to ask again."""
         self._end("not_mine")
-        task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.wait([task])
+        await self._background.end()
 
     # --- what a cycle tells --------------------------------------------------------------------
 
@@ -141,7 +142,10 @@ class PreflightOwner:
         folded = (seat.progress.lease, seat.progress.nonce)
         if folded == (seat.tenure.offset, seat.tenure.nonce):
             self._ready = True
-            log.info("partition %d: lease %d is folded", self._partition, seat.tenure.offset)
+            tables, partition, loading = self._around.tables, self._partition, self._loading
+            self._background.begin(lambda: load_expiries(seat.expiries, tables, partition, loading))
+            place = {"partition": self._partition, "lease": seat.tenure.offset}
+            log.info("partition %(partition)d: lease %(lease)d is folded", place, extra=place)
         else:
             self._lose(lost(self._partition, "another lease was folded in its place"))
 
@@ -283,16 +287,12 @@ class PreflightOwner:
     # --- group commit --------------------------------------------------------------------------
 
     async def _serve(self, seat: Seat) -> None:
-        try:
-            while True:
-                if not self._waiting:
-                    self._wake.clear()
-                    await self._wake.wait()
-                await self._until_next_group()
-                await self._group(seat)
-        except Exception as fault:
-            self._lose(fault)
-            raise
+        while True:
+            if not self._waiting:
+                self._wake.clear()
+                await self._wake.wait()
+            await self._until_next_group()
+            await self._group(seat)
 
     async def _until_next_group(self) -> None:
         loop = asyncio.get_running_loop()
@@ -340,15 +340,13 @@ class PreflightOwner:
         self._around.hand_over(self._partition, records)
 
     async def sweep(self) -> None:
-        """Lets holds expire whose time is over and whose usage is folded (P3). Raises
+        """Appends what time makes due: ends of holds whose usage is folded (P3), ticks. Raises
         TransientError where the end of `usage` cannot be read."""
         seat = self._seat
         if seat is None or not self.is_ready:
             return
-        expiries, now_us = seat.expiries, self._now(seat)
-        if expiries.barrier is None and expiries.is_due(now_us):
-            expiries.set_barrier(now_us, await self._around.log.usage_end(self._partition))
-        for due in expiries.pass_barrier(seat.progress.consumed.get(USAGE.name, 0)):
+        context = await self._context(seat)
+        for due in await what_is_due(seat, self._around, context, self._now(seat)):
             self._waiting.append(Waiting(due))
             self._wake.set()
 

@@ -61,6 +61,9 @@ class _Run:
         self._sums = list(accumulate(sizes, initial=0))
         self._taken = 0
 
+    def __len__(self) -> int:
+        return len(self.records) - self._taken
+
     @property
     def bytes(self) -> int:
         """Keys and values of all its records."""
@@ -106,11 +109,14 @@ class Ownership:
         announce: Callable[[int], Awaitable[None]],
         bounds: Callable[[], CycleBounds],
         halt: Callable[[BaseException], None],
-        observe: Callable[[int, CycleOutcome], None] = lambda _partition, _outcome: None,
+        observe: Callable[[int, CycleOutcome, float], None] = lambda _partition, _cycle, _took: (
+            None
+        ),
     ) -> None:
         """`announce` says that a partition has records; `bounds` what a cycle may take that begins
         now; `halt` ends the process after a failed
-        cycle and does not return in production; `observe` is told of every committed cycle."""
+        cycle and does not return in production; `observe` is told of every committed cycle and how
+        many seconds it took."""
         self._make_cycle = make_cycle
         self._announce = announce
         self._bounds = bounds
@@ -184,6 +190,14 @@ class Ownership:
         runs = None if inbox is None else inbox.runs.get(USAGE.name)
         return None if not runs else runs[0].waiting_since_us
 
+    def waiting_records(self) -> dict[tuple[str, int], int]:
+        """How many records of each topic and owned partition wait for a cycle."""
+        return {
+            (topic, partition): sum(len(run) for run in inbox.runs.get(topic, ()))
+            for partition, inbox in self._inboxes.items()
+            for topic in FOLD_ORDER
+        }
+
     def _put(self, inbox: _Inbox, topic: str, to_offset: int, records: Sequence[Any]) -> None:
         run = _Run(to_offset, records)
         inbox.runs.setdefault(topic, deque()).append(run)
@@ -207,7 +221,8 @@ class Ownership:
         self._idle.clear()
         try:
             if slices:
-                self._observe(partition, await inbox.cycle.run(slices))
+                outcome = await inbox.cycle.run(slices)
+                self._observe(partition, outcome, loop.time() - began)
         except Exception as fault:
             self._halt(fault)
             raise

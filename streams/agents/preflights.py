@@ -10,7 +10,7 @@ import math
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-from schemas.rpc import Answer, Ask
+from schemas.rpc import Answer, Ask, ErrorAnswer, PreflightAnswer, PreflightAsk
 from streams.agents.answers import error
 from streams.agents.lease import Outcome, Surroundings, Tenure
 from streams.agents.owner import PreflightOwner
@@ -18,6 +18,8 @@ from streams.domain.context import Context
 from streams.domain.facts import SourceRecord
 from streams.domain.state import Progress
 from streams.errors import FaultError, TransientError
+from streams.metrics import Metrics
+from streams.metrics.worker import ASKS, DECISION_SECONDS, DECISIONS
 
 log = logging.getLogger(__name__)
 
@@ -35,19 +37,27 @@ class OwnerDesk:
     it belongs to one event loop.
     """
 
-    def __init__(self, around: Surroundings) -> None:
+    def __init__(self, around: Surroundings, metrics: Metrics | None = None) -> None:
         self._around = around
+        self._metrics = metrics
         self._owners: dict[int, PreflightOwner] = {}
+        self._loading = asyncio.Lock()
         self._asked_at = -math.inf
 
     @property
     def leases(self) -> Mapping[int, Tenure]:
         """The lease of each partition that is ready to answer."""
         return {
-            partition: owner.tenure
+            partition: owner.seat.tenure
             for partition, owner in self._owners.items()
-            if owner.is_ready and owner.tenure is not None
+            if owner.is_ready and owner.seat is not None
         }
+
+    @property
+    def open_holds(self) -> int:
+        """Holds that are open in the owned partitions, as committed."""
+        seats = (owner.seat for owner in self._owners.values())
+        return sum(len(seat.expiries) for seat in seats if seat is not None)
 
     @property
     def is_asked(self) -> bool:
@@ -68,7 +78,7 @@ class OwnerDesk:
         the inbox before anything is delivered. Takes of several partitions may run at once. Raises
         FaultError.
         """
-        owner = PreflightOwner(partition, self._around)
+        owner = PreflightOwner(partition, self._around, self._loading)
         self._owners[partition] = owner
         return await owner.take(progress, context)
 
@@ -90,27 +100,47 @@ class OwnerDesk:
         owner = self._owners.get(partition)
         if owner is None:
             return error("not_mine")
-        self._asked_at = asyncio.get_running_loop().time()
+        loop = asyncio.get_running_loop()
+        self._asked_at = began = loop.time()
         try:
-            return await owner.answer(ask, timeout_seconds)
+            answer = await owner.answer(ask, timeout_seconds)
         except (FaultError, TransientError) as fault:
             # Of a lookup: whatever fails while a group is decided ends the process.
             log.warning("partition %d: an ask has no answer: %s", partition, fault.message)
-            return error("not_ready")
+            answer = error("not_ready")
+        if self._metrics is not None:
+            _count(self._metrics, ask, answer, loop.time() - began)
+        return answer
 
     async def sweep(self) -> None:
-        """Lets holds expire, where they may."""
-        for partition, owner in list(self._owners.items()):
-            try:
-                await owner.sweep()
-            except TransientError as fault:
-                log.warning("partition %d: holds expire later: %s", partition, fault.message)
+        """Lets every owner do what time has made due, side by side: one whose partition cannot be
+        read, or has just gone to somebody else, holds up none of the others."""
+        sweeps = (self._sweep(partition, owner) for partition, owner in self._owners.items())
+        await asyncio.gather(*sweeps)
+
+    async def _sweep(self, partition: int, owner: PreflightOwner) -> None:
+        try:
+            await owner.sweep()
+        except TransientError as fault:
+            log.warning("partition %d: what is due comes later: %s", partition, fault.message)
 
     async def run(self) -> None:
         """Sweeps until it is cancelled."""
         while True:
             await asyncio.sleep(SWEEP_SECONDS)
             await self.sweep()
+
+
+def _count(metrics: Metrics, ask: Ask, answer: Answer, seconds: float) -> None:
+    """Decisions by outcome and with their time; other asks by kind."""
+    if not isinstance(ask, PreflightAsk):
+        metrics.add(ASKS, type(ask).__name__.removesuffix("Ask").lower())
+        return
+    if isinstance(answer, PreflightAnswer):
+        metrics.add(DECISIONS, "approved" if answer.approved else answer.reason)
+        metrics.observe(DECISION_SECONDS, seconds)
+    elif isinstance(answer, ErrorAnswer):
+        metrics.add(DECISIONS, answer.code)
 
 
 __all__ = ["OwnerDesk", "PreflightOwner"]

@@ -8,12 +8,13 @@ from schemas.rpc import Freshness
 from schemas.topics import BUDGETS, PREFLIGHTS, USAGE
 from streams.agents.expiries import Expiries
 from streams.agents.lease import Outcome, Tables, Tenure
-from streams.agents.overlay import Overlay, Rows, row_key
+from streams.agents.rows import Rows
 from streams.agents.watchers import Watchers
 from streams.domain.decisions import View
 from streams.domain.facts import closed_key
 from streams.domain.holds import closed_as
 from streams.domain.identity import unpack_claim
+from streams.domain.overlay import Overlay, row_key
 from streams.domain.state import Progress
 from streams.ports import Table
 
@@ -39,6 +40,8 @@ class Seat:
     expiries: Expiries = field(default_factory=Expiries)
     ending: dict[str, int] = field(default_factory=dict)
     """Holds whose release or expiry is appended and not folded yet, with its offset."""
+    ticked_us: int = 0
+    """The time of the last tick of this owner."""
     extending: dict[str, int] = field(default_factory=dict)
     """The same for extensions: the offset of the latest."""
 

@@ -9,11 +9,12 @@ from collections.abc import Mapping
 from typing import Final, Protocol
 
 from schemas import codec
-from schemas.topics import CLAIMS_CHANGELOG, DEAD_LETTERS, LEDGER
-from streams.domain.state import Progress
+from schemas.topics import ATTRIBUTIONS, CLAIMS_CHANGELOG, DEAD_LETTERS, LEDGER
+from streams.domain.context import RULES_VERSION
+from streams.domain.state import ROWS_VERSION, Progress
 from streams.errors import FaultError
 
-TAILS: Final = (LEDGER.name, DEAD_LETTERS.name, CLAIMS_CHANGELOG.name)
+TAILS: Final = (LEDGER.name, ATTRIBUTIONS.name, DEAD_LETTERS.name, CLAIMS_CHANGELOG.name)
 """The topics beside the accounts' changelog, by logical name."""
 
 
@@ -36,13 +37,31 @@ class End(Protocol):
         ...
 
 
+def check_versions(partition: int, progress: Progress) -> None:
+    """Raises FaultError where a newer release has decided or written this partition: this one would
+    decide otherwise, or lose what it cannot read."""
+    for what, found, known in (
+        ("decided by version {} of the rules", progress.rules_version, RULES_VERSION),
+        ("written as version {} of the rows", progress.rows_version, ROWS_VERSION),
+    ):
+        if found > known:
+            raise FaultError(
+                f"partition {partition} was last {what.format(found)}, this release has version "
+                f"{known}",
+                action="A newer release of Tollgate has worked here: run that one, or a newer one. "
+                "Nothing was read or written. To go back, restore a backup from before the upgrade "
+                "(docs/upgrades.md).",
+            )
+
+
 def check_whole(partition: int, progress: Progress, ends: Mapping[str, End]) -> None:
-    """Compares how ledger, dead letters and claims end with what the recovered tables say.
+    """Compares how the other topics of a transaction end with what the recovered tables say.
 
     `ends` go by logical topic. Raises FaultError naming the first topic that differs.
     """
     for topic, following in (
         (LEDGER.name, progress.next_sequence),
+        (ATTRIBUTIONS.name, progress.next_attribution),
         (DEAD_LETTERS.name, progress.next_dead_letter),
     ):
         found = _sequence_after(ends[topic], progress.generation)

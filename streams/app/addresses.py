@@ -1,8 +1,11 @@
 """Where the servers are, for a process that was started with these settings."""
 
+from schemas.client.kafka_access import Bootstrap
+from streams.adapters.kafka_door import check_door
 from streams.embedded.endpoints import Endpoints, find_running
 from streams.errors import SetupError
 from streams.settings import Settings
+from streams.settings.access import kafka_access
 
 
 def running_stack(settings: Settings) -> Endpoints:
@@ -22,9 +25,16 @@ def sink_group(settings: Settings) -> str:
     return f"{settings.app_id}-sink"
 
 
-def kafka_bootstrap(settings: Settings) -> str:
-    """The bootstrap servers: the ones given, or those of the stack that runs on this home.
+def kafka_bootstrap(settings: Settings) -> Bootstrap:
+    """The bootstrap servers and the way in: those given, or the stack that runs on this home.
 
-    Raises SetupError where there are neither.
+    Raises SetupError where there are neither, and where Kafka refuses this process for good: then
+    every client would only say that nobody answers. A process asks once.
     """
-    return settings.kafka_bootstrap or running_stack(settings).kafka_bootstrap
+    if settings.kafka_bootstrap is None:
+        return running_stack(settings).kafka_bootstrap
+    access = kafka_access(settings, settings.kafka_bootstrap)
+    if access.protocol == "PLAINTEXT":
+        return access.servers
+    check_door(access)
+    return access

@@ -1,4 +1,5 @@
-"""What an operator tells the books: grants, limits and ceilings, as facts on `budgets`.
+"""What an operator tells the books: grants, limits, ceilings, signals taken back, terms and
+invoices, as facts on `budgets`.
 
 A record is first read here with the very code that a worker runs: what would only become a dead
 letter is said and not appended. What claims and the customer's other grants say, the worker alone
@@ -26,7 +27,17 @@ from streams.settings import Settings
 SOURCE: Final = "tollgate"
 """The `source` of what the commands append."""
 
-Kind = Literal["grant", "limit", "ceiling"]
+Kind = Literal[
+    "grant",
+    "limit",
+    "ceiling",
+    "void",
+    "terms",
+    "credit",
+    "invoice_close",
+    "invoice_issue",
+    "invoice_void",
+]
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,20 +16,31 @@ from typing import Any, Final
 
 from schemas import codec
 from schemas.partitioner import partition_of
-from schemas.structs import CycleEntry, Generation
-from schemas.topics import ACCOUNTS_CHANGELOG, CATALOG, DEAD_LETTERS, INBOUND, LEDGER, TRANSFERS
+from schemas.structs import CycleEntry
+from schemas.topics import (
+    ACCOUNTS_CHANGELOG,
+    ATTRIBUTIONS,
+    CATALOG,
+    DEAD_LETTERS,
+    INBOUND,
+    LEDGER,
+    TRANSFERS,
+)
+from streams.adapters.archive import read_manifest
+from streams.adapters.archive_books import ArchiveLibrary
 from streams.adapters.audited_rows import ClickHouseAuditedRows
 from streams.adapters.books import (
     ChangelogImage,
+    KafkaLibrary,
+    Library,
     LogEnds,
     StoreImage,
-    open_books,
-    read_ends,
 )
 from streams.adapters.topic_ids import topic_identities
 from streams.app.addresses import kafka_bootstrap
 from streams.app.audited_transfers import Exchange, compare_exchanges
 from streams.app.generations import recorded_generation
+from streams.app.invoices.verifying import Choice, Verification, verify_invoices
 from streams.app.warehouse import clickhouse
 from streams.audit.books import CatalogHistory
 from streams.audit.replay import EachCycle, PartitionBooks, Scope, audit_partition
@@ -37,6 +48,7 @@ from streams.audit.report import PartitionReport
 from streams.audit.row_check import TABLES, RowCheck
 from streams.audit.transfers import Received, Sent
 from streams.domain.facts import SourceRecord
+from streams.domain.generations import generations_of
 from streams.errors import FaultError, SetupError
 from streams.ports import TableImage
 from streams.settings import Settings
@@ -62,14 +74,18 @@ class AuditOptions:
     clickhouse: bool = True
     wait_seconds: float = 10.0
     jobs: int = 1
+    archive: Path | None = None
+    """Where the log is read, if not on the broker: an archive of it."""
 
 
 @dataclass(frozen=True, slots=True)
 class AuditResult:
-    """All partitions' reports in their order, and how long it took."""
+    """All partitions' reports in their order, and how long it took. `invoices` are made again
+    where nothing bounds the audit in time."""
 
     partitions: list[PartitionReport]
     seconds: float
+    invoices: Verification | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,13 +93,17 @@ class _Job:
     """What all partitions have in common; crosses over to the processes."""
 
     settings: Settings
-    bootstrap: str
+    library: Library
     options: AuditOptions
-    partitions: int
     ends: LogEnds
     marks: Marks
     gone: frozenset[tuple[int, str]]
     """Inbound topics of a generation that are no longer there, by generation and logical name."""
+
+    @property
+    def partitions(self) -> int:
+        """How many there are."""
+        return self.library.partitions
 
     def lives(self, generation: int, topic: str) -> bool:
         """Whether what a generation calls by a topic's name is the topic that there is now."""
@@ -117,46 +137,63 @@ def run_audit(settings: Settings, options: AuditOptions, show: Show) -> AuditRes
     reports = [report for report, _ in audited]
     exchanges = [exchange for _, exchange in audited if exchange is not None]
     compare_exchanges(
-        job.bootstrap,
-        settings.topic_prefix,
+        job.library,
         {report.partition: report for report in reports},
         exchanges,
         options.scope.until_us,
         job.lives,
     )
-    return AuditResult(reports, time.monotonic() - began)
+    invoices, scope = None, options.scope
+    if scope.since_us is None and scope.until_us is None:
+        choice = Choice(
+            (),
+            scope.customer,
+            options.clickhouse,
+            options.wait_seconds,
+            None if options.archive is None else job.library,
+        )
+        invoices = verify_invoices(settings, choice, lambda _done, _total: None)
+    return AuditResult(reports, time.monotonic() - began, invoices)
 
 
 def _prepare(settings: Settings, options: AuditOptions) -> _Job:
     """Everything that is asked for once, in the order that makes it consistent: rows before the
     tables' ends, those before the ledger's end, that before all that the ledger names."""
-    bootstrap, prefix = kafka_bootstrap(settings), settings.topic_prefix
-    found = asyncio.run(topic_identities(bootstrap, prefix))
-    partitions = asyncio.run(recorded_generation(settings)).partitions
-    if partitions != settings.partitions:
-        raise SetupError(
-            f"the catalog says {partitions} partitions, the settings {settings.partitions}",
-            action="Set TOLLGATE_PARTITIONS to what the catalog says.",
-        )
+    library, ids = _library(settings, options)
     marks: Marks = {}
     if options.clickhouse:
         with closing(clickhouse(settings, analyst=True)) as warehouse:
             marks = dict(ClickHouseAuditedRows(warehouse).marks())
     _check_stores(options.state_dirs)
-    ends = read_ends(bootstrap, prefix, partitions)
-    generations = [
-        record
-        for _, value in ends.catalog
-        if isinstance(record := codec.decode_catalog(value), Generation)
-    ]
-    ids = {name: identity.topic_id for name, identity in found.items()}
+    ends = library.ends()
+    generations = generations_of(codec.decode_catalog(value) for _, value in ends.catalog)
     gone = frozenset(
-        (generation.generation, topic.name)
-        for generation in generations
+        (number, topic.name)
+        for number, generation in generations.items()
         for topic in INBOUND
         if generation.topic_ids.get(topic.name) not in (None, ids.get(topic.name))
     )
-    return _Job(settings, bootstrap, options, partitions, ends, marks, gone)
+    return _Job(settings, library, options, ends, marks, gone)
+
+
+def _library(settings: Settings, options: AuditOptions) -> tuple[Library, dict[str, str]]:
+    """Where the log is read, and the ids of its topics by logical name."""
+    library: Library
+    if options.archive is not None:
+        manifest = read_manifest(options.archive)
+        library, ids = ArchiveLibrary(options.archive, manifest), manifest.topic_ids
+    else:
+        bootstrap, prefix = kafka_bootstrap(settings), settings.topic_prefix
+        found = asyncio.run(topic_identities(bootstrap, prefix))
+        ids = {name: identity.topic_id for name, identity in found.items()}
+        partitions = asyncio.run(recorded_generation(settings)).partitions
+        library = KafkaLibrary(bootstrap, prefix, partitions)
+    if library.partitions != settings.partitions:
+        raise SetupError(
+            f"the catalog says {library.partitions} partitions, the settings {settings.partitions}",
+            action="Set TOLLGATE_PARTITIONS to what the catalog says.",
+        )
+    return library, ids
 
 
 def _check_stores(directories: Sequence[Path]) -> None:
@@ -243,14 +280,13 @@ def _audit_in_process(job: _Job, partition: int) -> _Audited:
 def _audit(job: _Job, partition: int, shown: Callable[[int], None]) -> _Audited:
     began = time.monotonic()
     gc.set_threshold(GC_THRESHOLD)
-    prefix = job.settings.topic_prefix
     with ExitStack() as opened:
         # A store is opened before the ends are asked for that it must not be ahead of.
         stores = [StoreImage(path, partition) for path in job.options.state_dirs]
         for store in stores:
             opened.callback(store.close)
-        ends = read_ends(job.bootstrap, prefix, job.partitions) if stores else job.ends
-        books = opened.enter_context(open_books(job.bootstrap, prefix, partition, ends.bounds))
+        ends = job.library.ends() if stores else job.ends
+        books = opened.enter_context(job.library.open(partition, ends.bounds))
         images: list[TableImage] = [*stores, ChangelogImage(books[ACCOUNTS_CHANGELOG.name])]
         check, rows = None, None
         if job.options.clickhouse:
@@ -269,7 +305,8 @@ def _audit(job: _Job, partition: int, shown: Callable[[int], None]) -> _Audited:
             exchange = Exchange(partition, job.partitions, sent, received)
         if check is not None and rows is not None:
             _await_rows(rows, check.lasts(), partition, job.options.wait_seconds)
-            whole = scope == Scope()
+            # Rows may well be younger than an archive.
+            whole = scope == Scope() and job.options.archive is None
             check.finish(report, books.__getitem__, job.marks if whole else {})
     report.seconds = time.monotonic() - began
     return report, exchange
@@ -284,10 +321,14 @@ def _tell(check: RowCheck | None, scope: Scope, shown: Callable[[int], None]) ->
     """What is done with each cycle: its rows are summed, the progress is shown."""
 
     def each_cycle(
-        _own: CycleEntry, entries: Sequence[SourceRecord], letters: Sequence[SourceRecord]
+        _own: CycleEntry,
+        entries: Sequence[SourceRecord],
+        attributions: Sequence[SourceRecord],
+        letters: Sequence[SourceRecord],
     ) -> None:
         if check is not None:
             check.add(LEDGER.name, entries)
+            check.add(ATTRIBUTIONS.name, attributions)
             if scope.customer is None:
                 check.add(DEAD_LETTERS.name, letters)
         shown(entries[-1].offset)

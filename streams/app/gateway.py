@@ -22,15 +22,20 @@ from streams.adapters.clock import SystemClock
 from streams.adapters.hop import Desk, RemoteOwners
 from streams.adapters.inbound import KafkaInbound
 from streams.adapters.key_feed import KeyFeed
+from streams.adapters.logs import logging_restored
 from streams.adapters.owners import OwnerDirectory
+from streams.adapters.spans import Spans
 from streams.app.addresses import kafka_bootstrap
 from streams.app.asks import LogAsks
 from streams.app.garbage import look_for_garbage_seldom
 from streams.app.generations import check_topics
 from streams.app.keys import check_exposed, keep_uses, key_ring
+from streams.app.observed import Observed
+from streams.app.paid import PaidCatalogue
 from streams.app.statement import ClickHouseEntries
+from streams.app.traced import TracedGateway, TracedInbound, TracedOwners
 from streams.errors import FaultError, SetupError
-from streams.gateway import agentbill, charge_tokens, native
+from streams.gateway import agentbill, autohive, charge_tokens, native, otlp, paid
 from streams.gateway.app import Gateway
 from streams.gateway.asking import Asking
 from streams.gateway.keys import BEHIND_SECONDS_MAX
@@ -38,9 +43,12 @@ from streams.gateway.ports import Appended
 from streams.gateway.routes import Route
 from streams.gateway.server import DRAIN_SECONDS, GatewayServer, listen, make_server
 from streams.gateway.services import Services
-from streams.metrics import Metrics
+from streams.metrics import GATEWAY_CATALOG_BEHIND, GATEWAY_CERTIFICATE_ENDS, Metrics, metrics_of
 from streams.settings import Settings
 from streams.shipped import version
+from streams.tls import ServedCertificate
+
+log = logging.getLogger(__name__)
 
 DEFAULT_LISTEN: Final = "127.0.0.1:8480"
 """Where `tollgate gateway` listens unless it is told."""
@@ -51,13 +59,17 @@ WATCH_SECONDS: Final = 1.0
 STOP_SECONDS_MAX: Final = DRAIN_SECONDS + 2.0
 """How long the server may take to answer what is under way when it stops."""
 
-CHATTY: Final = ("uvicorn", "aiokafka")
-"""Libraries of whose messages only warnings are passed on."""
-
 
 def all_routes() -> tuple[Route, ...]:
     """Every protocol that the gateway speaks."""
-    return (*native.ROUTES, *agentbill.ROUTES, *charge_tokens.ROUTES)
+    return (
+        *native.ROUTES,
+        *agentbill.ROUTES,
+        *charge_tokens.ROUTES,
+        *autohive.ROUTES,
+        *otlp.ROUTES,
+        *paid.ROUTES,
+    )
 
 
 class RecordedTopics:
@@ -83,6 +95,8 @@ class GatewayHost:
         self,
         settings: Settings,
         address: str,
+        metrics: Metrics | None = None,
+        spans: Spans | None = None,
         *,
         local: tuple[str, Desk] | None = None,
     ) -> None:
@@ -94,17 +108,21 @@ class GatewayHost:
         bootstrap, prefix = kafka_bootstrap(settings), settings.topic_prefix
         secret = settings.hop_secret
         self._settings = settings
+        self._metrics = metrics or metrics_of("gateway")
+        self._spans = spans
         self._bootstrap = bootstrap
         self._address = address
         self._host, self._port = split_listen(address)
         self._feed = KeyFeed(bootstrap, prefix, SystemClock())
         self._directory = OwnerDirectory(bootstrap, prefix)
+        self._paid = PaidCatalogue(bootstrap, prefix)
         self._owners = RemoteOwners(
             self._directory,
             secret=None if secret is None else secret.get_secret_value().encode(),
             local=local,
         )
         self._entries = ClickHouseEntries(settings)
+        self._certificate: ServedCertificate | None = None
         self._bound: socket.socket | None = None
         self._following = False
         self._server: GatewayServer | None = None
@@ -129,6 +147,10 @@ class GatewayHost:
 
     async def _start(self) -> str:
         settings = self._settings
+        if settings.gateway_tls_certificate is not None:
+            self._certificate = ServedCertificate(
+                settings.gateway_tls_certificate, settings.gateway_tls_key
+            )
         self._bound = bound = listen(self._host, self._port)
         self._following = True
         await self._feed.start()
@@ -139,11 +161,19 @@ class GatewayHost:
         if not on_loopback:
             check_exposed(ring)
         await self._directory.start()
+        await self._paid.start()
         self._inbound = inbound = KafkaInbound(
             self._bootstrap, settings.topic_prefix, topics.partitions, Appended
         )
         await inbound.start()
-        self._asking = Asking(self._owners, inbound, topics, asyncio.get_running_loop().time)
+        spans, now = self._spans, asyncio.get_running_loop().time
+        self._asking = (
+            Asking(self._owners, inbound, topics, now)
+            if spans is None
+            else Asking(
+                TracedOwners(self._owners, spans), TracedInbound(inbound, spans), topics, now
+            )
+        )
         # Ids need to be unlike any other, not secret: the system is asked once, not per request.
         ids = random.Random(secrets.randbits(256))  # noqa: S311
         services = Services(
@@ -151,22 +181,23 @@ class GatewayHost:
             directory=topics,
             new_id=lambda: f"{ids.getrandbits(128):032x}",
             now_us=SystemClock().now_us,
-            metrics=Metrics(),
+            metrics=self._metrics,
             not_ready=self._missing,
             decision_seconds=settings.gateway_decision_ms / 1000,
             record_seconds=settings.gateway_record_ms / 1000,
             upgrade_url=settings.gateway_upgrade_url or "",
             entries=self._entries,
+            catalogue=self._paid.catalogue,
         )
         gateway = Gateway(services, ring, all_routes(), time.monotonic, version())
         self._server = make_server(
-            gateway,
-            settings.gateway_tls_certificate,
-            settings.gateway_tls_key,
+            gateway if spans is None else TracedGateway(gateway, spans),
+            self._certificate,
             settings.gateway_connections_max,
         )
         self._using = asyncio.create_task(keep_uses(ring, settings.home, self._address))
         await self._listen(self._server, bound)
+        self._metrics.gather(self._gather)
         self._asks = LogAsks(settings, services)
         self._asks.start()
         scheme = "http" if settings.gateway_tls_certificate is None else "https"
@@ -191,7 +222,10 @@ class GatewayHost:
         assert self._asks is not None, "watched before its start"
         while not self._serving.done():
             await asyncio.wait({self._serving}, timeout=WATCH_SECONDS)
+            self._look_at_certificate()
             self._asks.check()
+            self._paid.check()
+            self._directory.check()
             await self._feed.context()
             recorded = self._feed.view.generation
             if recorded is None or recorded.generation != self._topics.generation:
@@ -200,6 +234,16 @@ class GatewayHost:
                     action="Start the gateway again; it reads how many partitions there are.",
                 )
         await self._serving
+
+    def _look_at_certificate(self) -> None:
+        """Serves a certificate that was exchanged; says once what is wrong with a new one."""
+        if self._certificate is None:
+            return
+        try:
+            if self._certificate.look():
+                log.info("a new certificate is served, good until %s", self._certificate.until)
+        except SetupError as error:
+            log.error("%s; the one before is still served. %s", error.message, error.action)
 
     async def stop(self) -> None:
         """Answers what is under way, then closes everything. May be called at any time."""
@@ -221,9 +265,19 @@ class GatewayHost:
         if self._inbound is not None:
             await self._inbound.stop()
         await self._directory.stop()
+        await self._paid.stop()
         if self._following:
             self._following = False
             await self._feed.stop()
+
+    def not_ready(self) -> str:
+        """Why requests cannot be served now, '' where they can."""
+        return self._missing() if self._asks is not None else "the gateway is starting"
+
+    def _gather(self) -> None:
+        if self._certificate is not None:
+            self._metrics.set(GATEWAY_CERTIFICATE_ENDS, self._certificate.until_seconds)
+        self._metrics.set(GATEWAY_CATALOG_BEHIND, round(self._feed.seconds_behind(), 3))
 
     def _missing(self) -> str:
         if self._feed.seconds_behind() > BEHIND_SECONDS_MAX:
@@ -245,34 +299,24 @@ def is_loopback(host: str) -> bool:
 def run_gateway(settings: Settings, say: Callable[[str], None]) -> None:
     """Runs a gateway until SIGTERM or SIGINT; `say` is told where it listens.
 
-    Raises SetupError, TransientError or FaultError; then a supervisor may start it again.
+    Logging is the gateway's own meanwhile, and afterwards as it was. Raises SetupError,
+    TransientError or FaultError; then a supervisor may start it again.
     """
-    _log_to_stderr(settings.log_level)
-    look_for_garbage_seldom()
-    uvloop.run(_serve(settings, say))
+    with logging_restored():
+        observed = Observed(settings, "gateway")
+        look_for_garbage_seldom()
+        uvloop.run(_serve(settings, observed, observed.narrator(say)))
 
 
-def _log_to_stderr(level: str) -> None:
-    """Does nothing where logging has been set up: only a process of ours has nobody else's."""
-    to_stderr = logging.StreamHandler()
-    to_stderr.addFilter(_worth_saying)
-    logging.basicConfig(
-        level=level.upper(),
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        handlers=[to_stderr],
-    )
-
-
-def _worth_saying(record: logging.LogRecord) -> bool:
-    # Theirs tell of every connection; what is worth knowing of it we say ourselves.
-    return record.levelno >= logging.WARNING or record.name.partition(".")[0] not in CHATTY
-
-
-async def _serve(settings: Settings, say: Callable[[str], None]) -> None:
+async def _serve(settings: Settings, observed: Observed, say: Callable[[str], None]) -> None:
     loop, stop = asyncio.get_running_loop(), asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    host = GatewayHost(settings, settings.gateway_listen or DEFAULT_LISTEN)
+    host = GatewayHost(
+        settings, settings.gateway_listen or DEFAULT_LISTEN, observed.metrics, observed.spans
+    )
+    observed.not_ready = host.not_ready
+    await observed.start()
     say(f"gateway: listening on {await host.start()}")
     watching, asked = asyncio.create_task(host.watch()), asyncio.create_task(stop.wait())
     try:
@@ -284,4 +328,5 @@ async def _serve(settings: Settings, say: Callable[[str], None]) -> None:
             task.cancel()
         await host.stop()
         await asyncio.gather(watching, asked, return_exceptions=True)
+        await observed.stop()
     say("gateway: stopped")

@@ -10,7 +10,7 @@ from schemas.topics import CATALOG, TOPICS
 from streams.adapters.catalog import append_catalog, read_catalog
 from streams.adapters.groups import group_members
 from streams.adapters.topic_admin import ensure_topics
-from streams.adapters.topic_ids import topic_identities
+from streams.adapters.topic_ids import all_identities, topic_identities
 from streams.app.addresses import kafka_bootstrap, sink_group
 from streams.domain.context import CatalogView
 from streams.domain.generations import differences
@@ -22,8 +22,8 @@ CUSTOMER_TOPICS: Final = frozenset(topic.name for topic in TOPICS if topic.parti
 
 
 async def generation_record(settings: Settings, number: int, reason: str) -> Generation:
-    """The record of a generation whose topics are those that the broker has now."""
-    found = await topic_identities(kafka_bootstrap(settings), settings.topic_prefix)
+    """The record of a generation whose topics are those that the broker has now: all of them."""
+    found = await all_identities(kafka_bootstrap(settings), settings.topic_prefix)
     return Generation(
         schema_version=SCHEMA_VERSION,
         id="topics",
@@ -115,7 +115,7 @@ async def begin_generation(settings: Settings, reason: str) -> Generation:
             f"generation {last.generation} has {last.partitions} partitions, the settings say "
             f"{settings.partitions}",
             action="Tables and ledger belong to a partition. For another count make a new "
-            "installation under another TOLLGATE_TOPIC_PREFIX and copy the inbound topics there.",
+            "installation under another TOLLGATE_TOPIC_PREFIX, as docs/scale.md says.",
         )
     for group in (settings.app_id, sink_group(settings)):
         if members := await group_members(bootstrap, group):

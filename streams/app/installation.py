@@ -11,6 +11,7 @@ from streams.adapters.catalog import append_catalog, read_catalog
 from streams.adapters.positions import end_offsets
 from streams.adapters.price_source import price_book
 from streams.adapters.topic_admin import TopicReport, ensure_topics
+from streams.adapters.topic_ids import all_identities
 from streams.app.addresses import kafka_bootstrap
 from streams.app.generations import check_topics, generation_record
 from streams.domain.context import CatalogView
@@ -30,6 +31,8 @@ async def create_topics(settings: Settings) -> TopicReport:
     report = await ensure_topics(
         bootstrap, prefix, settings.partitions, settings.replication_factor
     )
+    if report.created:
+        await all_identities(bootstrap, prefix)
     # A topic that was made a moment ago is empty, and its leader may not answer reads yet.
     view = CatalogView()
     if CATALOG.name not in report.created:

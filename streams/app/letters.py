@@ -17,7 +17,7 @@ from schemas.errors import RejectError
 from schemas.limits import ID_BYTES_MAX, REPLAYED_KEY_BYTES_MAX
 from schemas.partitioner import partition_of
 from schemas.structs import Discard, Replay
-from schemas.topics import BUDGETS
+from schemas.topics import BUDGETS, UNASSIGNED
 from streams.adapters.catalog import read_catalog
 from streams.adapters.clock import SystemClock
 from streams.adapters.producer import append_facts
@@ -34,6 +34,10 @@ from streams.settings import Settings
 
 SOURCE: Final = "dead-letters"
 """The `source` of replays and discards."""
+
+NOBODYS: Final = "nobodys"
+"""Why a record of `unassigned` cannot be replayed: a replay is decided among its customer's claims,
+and this one names no customer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +125,13 @@ def plan_replay(letter: Letter, context: Context, now_us: int) -> Plan:
     The record that it makes has been through the worker's own decoding.
     """
     line = letter.line
+    if line.topic == UNASSIGNED.name:
+        reason = (
+            "it names no customer under whom it could be decided: append the event in it to its "
+            "own topic under the customer, with the id and source that it has; or append the "
+            f"record to {UNASSIGNED.name} again once a span of its trace has named one"
+        )
+        return Plan(line.entry_id, code=NOBODYS, reason=reason)
     original = SourceRecord(line.topic, line.offset, line.appended_at_us, letter.key, letter.value)
     try:
         inner = decode_content(original)

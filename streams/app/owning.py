@@ -7,20 +7,25 @@ import contextlib
 import logging
 import secrets
 from collections.abc import Callable, Coroutine, Sequence
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
+from schemas.client.kafka_access import Bootstrap
 from schemas.rpc import Answer, Ask
 from streams.adapters.hop import HopServer
 from streams.adapters.lease_log import KafkaLeaseLog
 from streams.adapters.owners import OwnerAnnouncer
+from streams.adapters.spans import Spans
 from streams.agents.groups import GROUP_SECONDS_MIN
 from streams.agents.lease import Surroundings, Tables
 from streams.agents.preflights import OwnerDesk
-from streams.app.gateway import GatewayHost
 from streams.domain.facts import SourceRecord
 from streams.errors import TollgateError
+from streams.metrics import Metrics
 from streams.ports import Catalog, Clock
 from streams.settings import Settings
+
+if TYPE_CHECKING:
+    from streams.app.gateway import GatewayHost
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +40,7 @@ class Owning:
     def __init__(
         self,
         settings: Settings,
-        bootstrap: str,
+        bootstrap: Bootstrap,
         *,
         tables: Tables,
         catalog: Catalog,
@@ -44,8 +49,12 @@ class Owning:
         waiting_since_us: Callable[[int], int | None],
         generation: Callable[[], int],
         halt: Callable[[BaseException], Any],
+        metrics: Metrics,
+        spans: Spans | None,
     ) -> None:
         """Nothing is connected yet."""
+        self._metrics = metrics
+        self._spans = spans
         prefix, secret = settings.topic_prefix, settings.hop_secret
         self._settings = settings
         self._clock = clock
@@ -71,19 +80,45 @@ class Owning:
                     nonce=lambda: secrets.token_hex(NONCE_BYTES),
                     address=address,
                     group_seconds_min=GROUP_SECONDS_MIN,
-                )
+                ),
+                self._metrics,
             )
 
         self._make_desk = make_desk
         self._desk: OwnerDesk | None = None
+        self._make_gateway = None if settings.gateway_listen is None else self._gateway_maker()
         self._gateway: GatewayHost | None = None
         self._tasks: list[asyncio.Task[None]] = []
+
+    def _gateway_maker(self) -> "Callable[[str], GatewayHost]":
+        # Loaded here: it is a quarter of all modules, and most workers have no gateway.
+        from streams.app.gateway import GatewayHost
+
+        settings, listen = self._settings, self._settings.gateway_listen
+        assert listen is not None, "only who has a gateway makes one"
+        seen = (self._metrics, self._spans)
+        return lambda address: GatewayHost(settings, listen, *seen, local=(address, self))
 
     @property
     def desk(self) -> OwnerDesk:
         """The owners, once `start` has returned."""
         assert self._desk is not None, "asked before its start"
         return self._desk
+
+    @property
+    def open_holds(self) -> int:
+        """Holds that are open in the owned partitions."""
+        return 0 if self._desk is None else self._desk.open_holds
+
+    @property
+    def leases(self) -> int:
+        """Owned partitions that answer."""
+        return 0 if self._desk is None else len(self._desk.leases)
+
+    @property
+    def connections(self) -> int:
+        """Gateways of other processes that are connected to the hop."""
+        return len(self._hop.connections)
 
     @property
     def is_asked(self) -> bool:
@@ -116,13 +151,11 @@ class Owning:
                 now_us=self._clock.now_us,
             )
         )
-        if self._settings.gateway_listen is not None:
-            self._gateway = gateway = GatewayHost(
-                self._settings, self._settings.gateway_listen, local=(address, self)
-            )
+        if self._make_gateway is not None:
+            self._gateway = gateway = self._make_gateway(address)
             self._follow(self._serve(gateway))
 
-    async def _serve(self, gateway: GatewayHost) -> None:
+    async def _serve(self, gateway: "GatewayHost") -> None:
         log.info("gateway: listening on %s", await gateway.start())
         await gateway.watch()
 

@@ -5,17 +5,25 @@ import signal
 from collections.abc import Callable
 from typing import Final
 
-from schemas.topics import DEAD_LETTERS, LEDGER
+from schemas.client.kafka_access import Bootstrap
+from schemas.topics import ATTRIBUTIONS, CATALOG, DEAD_LETTERS, LEDGER
+from streams import shipped
+from streams.adapters import clickhouse_catalog
 from streams.adapters.clickhouse import ClickHouse
+from streams.adapters.clickhouse_catalog import ClickHouseCatalog
 from streams.adapters.clickhouse_rows import ClickHouseRows
 from streams.adapters.ledger_source import LedgerSource, SourceOptions
 from streams.app.addresses import kafka_bootstrap, sink_group
 from streams.app.generations import check_topics, recorded_generation
+from streams.app.observed import Observed
+from streams.app.sink_watch import SinkWatch, WatchedCatalog, WatchedRows
 from streams.app.warehouse import clickhouse
 from streams.errors import TransientError
 from streams.ports import OutboundLog
 from streams.settings import Settings
+from streams.sink.catalog import CatalogSink
 from streams.sink.loop import Inserted, PartitionSink
+from streams.sink.migrations import read_migrations, refuse_newer
 from streams.sink.patience import DEADLINE_SECONDS, Patience
 from streams.sink.rows import BatchLimits
 
@@ -23,10 +31,15 @@ SAY_EVERY_SECONDS: Final = 5.0
 """How often a running sink says how far it is."""
 
 
-def source_options(settings: Settings, bootstrap: str) -> SourceOptions:
-    """What the sink reads: the outbound topics and the tables they fill (S5: one topic per
-    table)."""
-    tables = ((LEDGER, "ledger"), (DEAD_LETTERS, "dead_letters"))
+def source_options(settings: Settings, bootstrap: Bootstrap) -> SourceOptions:
+    """What the sink reads: the outbound topics and the catalog, and the tables they fill (S5: one
+    topic per table)."""
+    tables = (
+        (LEDGER, "ledger"),
+        (ATTRIBUTIONS, "attributions"),
+        (DEAD_LETTERS, "dead_letters"),
+        (CATALOG, clickhouse_catalog.TABLE),
+    )
     return SourceOptions(
         bootstrap=bootstrap,
         group=sink_group(settings),
@@ -41,31 +54,42 @@ def run_sink(settings: Settings, say: Callable[[str], None]) -> None:
 
     Raises SetupError, TransientError or FaultError; then the process should end with a message,
     and a supervisor may start it again."""
+    observed = Observed(settings, "sink")
     target = clickhouse(settings)
     try:
-        asyncio.run(_serve(settings, target, say))
+        refuse_newer(target, read_migrations(shipped.clickhouse_migrations()))
+        asyncio.run(_serve(settings, target, observed, observed.narrator(say)))
     finally:
         target.close()
 
 
-async def _serve(settings: Settings, target: ClickHouse, say: Callable[[str], None]) -> None:
+async def _serve(
+    settings: Settings, target: ClickHouse, observed: Observed, say: Callable[[str], None]
+) -> None:
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
+    await observed.start()
     generation = await recorded_generation(settings)
     await check_topics(settings, generation)
     source = LedgerSource(source_options(settings, kafka_bootstrap(settings)))
-    rows = ClickHouseRows(target)
+    watch = SinkWatch(observed.metrics, observed.spans, source, loop.time)
+    observed.not_ready = watch.not_ready
+    rows = WatchedRows(ClickHouseRows(target), watch)
+    catalog = WatchedCatalog(ClickHouseCatalog(target), watch)
     limits = BatchLimits(settings.sink_batch_rows_max, settings.sink_batch_bytes_max)
-    progress = Progress(loop.time, source, say)
+    progress = Progress(loop.time, source, say, watch)
 
     def tell(error: TransientError) -> None:
         say(f"sink: {error.message}; trying again for up to {DEADLINE_SECONDS:.0f} s")
 
     async def serve(log: OutboundLog) -> None:
         patience = Patience(loop.time, asyncio.sleep, tell=tell)
-        await PartitionSink(log, rows, limits, patience, progress.add).run()
+        if log.table == clickhouse_catalog.TABLE:
+            await CatalogSink(log, catalog, limits, patience, progress.add).run()
+        else:
+            await PartitionSink(log, rows, limits, patience, progress.add).run()
 
     async def check() -> None:
         # A broker that restarts makes a rebalance, and may not answer in the middle of it.
@@ -78,6 +102,7 @@ async def _serve(settings: Settings, target: ClickHouse, say: Callable[[str], No
         await source.run(serve, stop, check)
     finally:
         talking.cancel()
+        await observed.stop()
     say(f"sink: stopped after {progress.rows} rows")
 
 
@@ -85,10 +110,15 @@ class Progress:
     """Counts what was inserted, and says it where something changed."""
 
     def __init__(
-        self, now: Callable[[], float], source: LedgerSource, say: Callable[[str], None]
+        self,
+        now: Callable[[], float],
+        source: LedgerSource,
+        say: Callable[[str], None],
+        watch: SinkWatch,
     ) -> None:
         """Take the clock, the source that knows the lag, and who is told."""
         self.rows = 0
+        self._watch = watch
         self._now = now
         self._source = source
         self._say = say
@@ -96,6 +126,7 @@ class Progress:
     def add(self, inserted: Inserted) -> None:
         """Count one batch."""
         self.rows += inserted.rows
+        self._watch.inserted(inserted)
 
     async def talk(self) -> None:
         """Say something every few seconds, as long as there is something new."""

@@ -1,13 +1,15 @@
 """ClickHouse for commands: where it is, its migrations, this month's period."""
 
+from contextlib import closing
 from dataclasses import dataclass
 
 from streams import shipped
 from streams.adapters.clickhouse import ClickHouse, ClickHouseAddress
 from streams.adapters.clock import SystemClock
 from streams.app.addresses import running_stack
-from streams.domain.invoices import Period, month_containing
+from streams.domain.months import Period, month_containing
 from streams.settings import Settings
+from streams.sink.cluster import drop_database
 from streams.sink.migrations import Migration, migrate, read_migrations
 
 
@@ -21,7 +23,11 @@ def clickhouse_address(settings: Settings, *, analyst: bool = False) -> ClickHou
         password = settings.clickhouse_password
         secret = password.get_secret_value() if password is not None else ""
         return ClickHouseAddress(
-            settings.clickhouse_url, settings.clickhouse_user, secret, database
+            settings.clickhouse_url,
+            settings.clickhouse_user,
+            secret,
+            database,
+            settings.clickhouse_tls_ca,
         )
     running = running_stack(settings)
     if analyst and running.analyst_user is not None and running.analyst_password is not None:
@@ -51,10 +57,18 @@ def run_migrations(settings: Settings) -> MigrationResult:
     known = read_migrations(shipped.clickhouse_migrations())
     target = clickhouse(settings)
     try:
-        target.create_database()
-        return MigrationResult(known, migrate(target, known))
+        target.create_database(settings.clickhouse_cluster)
+        return MigrationResult(known, migrate(target, known, settings.clickhouse_cluster))
     finally:
         target.close()
+
+
+def rebuild_tables(settings: Settings) -> None:
+    """Drops the database and makes its tables anew, empty: sinks fill them from the log. No sink
+    may run meanwhile."""
+    with closing(clickhouse(settings)) as target:
+        target.execute(drop_database(settings.clickhouse_database, settings.clickhouse_cluster))
+    run_migrations(settings)
 
 
 def this_month() -> Period:

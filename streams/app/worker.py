@@ -16,10 +16,14 @@ import faust
 from faust.types import TP
 from mode import loop as mode_loop
 
+from schemas.client.kafka_access import Bootstrap
 from schemas.topics import ACCOUNTS_CHANGELOG, CLAIMS_CHANGELOG, PREFLIGHTS, SUBSCRIBED
+from streams.adapters import faust_process
 from streams.adapters.catalog import CatalogFollower
 from streams.adapters.clock import SystemClock
-from streams.adapters.faust_batches import BatchApp, BatchTableManager
+from streams.adapters.faust_batches import BatchApp
+from streams.adapters.faust_recovery import BatchTableManager
+from streams.adapters.kafka_door import faust_credentials
 from streams.adapters.log import KafkaCycleLog
 from streams.adapters.state_lock import lock_state_directory
 from streams.adapters.store import BatchTable, FaustStore
@@ -29,11 +33,13 @@ from streams.agents.ownership import CycleBounds, Ownership
 from streams.agents.pace import PERIOD_SECONDS_WHILE_ASKED
 from streams.agents.positions import start_positions
 from streams.agents.turns import TURNS_FOR_ANSWERS, TURNS_WHILE_BEHIND, SharedTurns
-from streams.agents.wholeness import TAILS, check_whole
+from streams.agents.wholeness import TAILS, check_versions, check_whole
 from streams.app.addresses import kafka_bootstrap
 from streams.app.garbage import look_for_garbage_seldom
 from streams.app.generations import check_installation, check_topics
+from streams.app.observed import Observed
 from streams.app.owning import Owning
+from streams.app.worker_watch import WorkerWatch
 from streams.domain.state import Progress
 from streams.errors import SetupError, TollgateError
 from streams.limits import CYCLE_BYTES_MAX
@@ -78,11 +84,12 @@ def state_directory(settings: Settings) -> Path:
     return settings.state_dir or settings.home / "state"
 
 
-def make_app(settings: Settings, bootstrap: str) -> BatchApp:
+def make_app(settings: Settings, bootstrap: Bootstrap) -> BatchApp:
     """The Faust app with everything of Faust's own that Tollgate does not use turned off."""
     return BatchApp(
         settings.app_id,
-        broker="kafka://" + bootstrap.replace(",", ";kafka://"),
+        broker="kafka://" + str(bootstrap).replace(",", ";kafka://"),
+        broker_credentials=faust_credentials(bootstrap),
         store="memory://",
         datadir=str(state_directory(settings)),
         topic_partitions=settings.partitions,
@@ -103,6 +110,27 @@ def make_app(settings: Settings, bootstrap: str) -> BatchApp:
     )
 
 
+def make_tables(app: BatchApp, settings: Settings) -> dict[Table, BatchTable]:
+    """The tables of a worker, each with its changelog."""
+    return {
+        table: BatchTable(
+            app,
+            name=table.value,
+            key_type=bytes,
+            value_type=bytes,
+            partitions=settings.partitions,
+            changelog_topic=app.topic(
+                changelog.full_name(settings.topic_prefix), key_type=bytes, value_type=bytes
+            ),
+            help=changelog.purpose,
+        )
+        for table, changelog in (
+            (Table.ACCOUNTS, ACCOUNTS_CHANGELOG),
+            (Table.CLAIMS, CLAIMS_CHANGELOG),
+        )
+    }
+
+
 def cycle_bounds(settings: Settings) -> tuple[CycleBounds, CycleBounds]:
     """What a cycle may take, usually and while agents wait for decisions."""
     records_max, pause_seconds = settings.cycle_records_max, settings.cycle_pause_ms / 1000
@@ -120,30 +148,14 @@ def cycle_bounds(settings: Settings) -> tuple[CycleBounds, CycleBounds]:
 class Worker:
     """A worker process: `run()` returns when it was asked to stop."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, observed: Observed) -> None:
         bootstrap = kafka_bootstrap(settings)
         prefix = settings.topic_prefix
         self._settings = settings
         self._bootstrap = bootstrap
         self._prefix = prefix
         self.app = app = make_app(settings, bootstrap)
-        tables = {
-            table: BatchTable(
-                app,
-                name=table.value,
-                key_type=bytes,
-                value_type=bytes,
-                partitions=settings.partitions,
-                changelog_topic=app.topic(
-                    changelog.full_name(prefix), key_type=bytes, value_type=bytes
-                ),
-                help=changelog.purpose,
-            )
-            for table, changelog in (
-                (Table.ACCOUNTS, ACCOUNTS_CHANGELOG),
-                (Table.CLAIMS, CLAIMS_CHANGELOG),
-            )
-        }
+        tables = make_tables(app, settings)
         for table in tables.values():
             app.tables.add(table)
         self._log = KafkaCycleLog(bootstrap, settings.app_id, prefix)
@@ -172,10 +184,26 @@ class Worker:
             waiting_since_us=self._ownership.waiting_since_us,
             generation=self._generation,
             halt=halt,
+            metrics=observed.metrics,
+            spans=observed.spans,
+        )
+        self._observed = observed
+        self._watch = WorkerWatch(
+            observed.metrics,
+            observed.spans,
+            app=app,
+            prefix=prefix,
+            ownership=self._ownership,
+            owning=self._owning,
+            store=store,
+            clock=clock,
+            catalog=self._catalog,
         )
         self._tenure = 0
+        observed.not_ready = self._watch.not_ready
         app.owner = self
         app.halt = halt
+        app.begin = observed.start
         app.inbound_topics = frozenset(topic.full_name(prefix) for topic in SUBSCRIBED)
         app.on_before_shutdown.connect(_end_in_time)
         app.on_before_shutdown.connect(self._stop_answering)
@@ -203,19 +231,21 @@ class Worker:
         assert generation is not None, "an owner without a generation"
         return generation.generation
 
-    def _committed(self, partition: int, outcome: CycleOutcome) -> None:
+    def _committed(self, partition: int, outcome: CycleOutcome, seconds: float) -> None:
         self._owning.desk.committed(partition, outcome)
+        self._watch.committed(partition, outcome, seconds)
         _log_cycle(partition, outcome)
 
-    def run(self, log_level: str) -> None:
+    def run(self) -> None:
         """Runs until SIGTERM or SIGINT."""
-        worker = faust.Worker(self.app, loglevel=log_level.upper(), redirect_stdouts=False)
+        worker = faust_process.Worker(self.app)
         worker.execute_from_commandline()
 
     # What `streams.adapters.faust_batches` asks of an owner.
 
     async def fence(self, partitions: list[int]) -> None:
         """Fences these partitions, once it is sure that the topics are the recorded ones (K5)."""
+        self._watch.assigned(partitions)
         if self._catalog.view.next_offset == 0:
             await self._catalog.start()
         await self._catalog.context()
@@ -240,9 +270,11 @@ class Worker:
 
     async def _stop_answering(self, *_args: Any, **_kwargs: Any) -> None:
         await self._owning.stop()
+        await self._observed.stop()
 
     async def release(self) -> None:
         """Gives up the transactional ids and the leases."""
+        self._watch.released()
         self._tenure += 1
         await asyncio.gather(self._log.release(), self._owning.release())
 
@@ -264,6 +296,7 @@ class Worker:
             self._store.settle(partition)
             progress = read_progress(self._store, partition)
             ends = {topic: tails[self._prefix + topic, partition] for topic in TAILS}
+            check_versions(partition, progress)
             check_whole(partition, progress, ends)
             await self._catalog.context(progress.catalog_offset)
             positions[partition] = start_positions(
@@ -293,6 +326,7 @@ class Worker:
             self._ownership.take_over(positions)
             for partition, records in zip(taken, leases, strict=True):
                 self._ownership.hand_over(partition, records)
+            self._watch.taken(taken)
         return {
             TP(self._prefix + topic.name, partition): offsets[topic.name]
             for partition, offsets in positions.items()
@@ -328,6 +362,7 @@ def _log_cycle(partition: int, outcome: CycleOutcome) -> None:
         entry.accepted,
         entry.duplicates,
         entry.dead_letters,
+        extra={"partition": partition, "cycle": entry.cycle},
     )
 
 
@@ -354,9 +389,9 @@ def run_worker(settings: Settings) -> None:
     asyncio.run(check_installation(settings))
     lock = lock_state_directory(state_directory(settings))
     mode_loop.use("uvloop")
-    worker = Worker(settings)
+    worker = Worker(settings, Observed(settings, "worker"))
     look_for_garbage_seldom()
     try:
-        worker.run(settings.log_level)
+        worker.run()
     finally:
         os.close(lock)

@@ -1,42 +1,89 @@
-"""The books that go along with the ledger: dead letters and claims segments, cycle by cycle."""
+"""The books that go along with the ledger: dead letters, attributions and claims segments, cycle by
+cycle."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from schemas import codec
 from schemas.errors import RejectCode
-from schemas.structs import CycleEntry, DeadLetter
+from schemas.structs import Attribution, CycleEntry, DeadLetter
 from streams.audit.books import Cursor
 from streams.audit.report import PartitionReport
 from streams.domain.facts import SourceRecord
 from streams.ports import Book
 
 NOT_OURS = "none of Tollgate's records"
+NOT_DEMANDED = "nothing in the log demands this record"
 
 CycleNumber = tuple[int, int]
 """Generation and cycle."""
 
 
+class _Numbered:
+    """A book whose records name the cycle that they are of."""
+
+    def __init__(
+        self,
+        report: PartitionReport,
+        name: str,
+        book: Book,
+        decode: Callable[[bytes], DeadLetter | Attribution],
+    ) -> None:
+        self._report = report
+        self._name = name
+        self._cursor = Cursor(book)
+        self._decode = decode
+
+    def of(self, own: CycleEntry) -> list[SourceRecord]:
+        """The records that say they are of this cycle, or of one that is over."""
+        found: list[SourceRecord] = []
+        while (record := self._cursor.peek()) is not None:
+            of = self._cycle(record)
+            if of is not None and of > (own.generation, own.cycle):
+                break
+            self._cursor.advance()
+            if of is not None:
+                found.append(record)
+        return found
+
+    def left_over(self, generation: int, cycle: int) -> None:
+        """After the last cycle."""
+        while (record := self._cursor.peek()) is not None:
+            self._cursor.advance()
+            of = self._cycle(record)
+            if of is not None and of <= (generation, cycle):
+                self._report.differs(self._name, f"offset {record.offset}", NOT_DEMANDED)
+
+    def _cycle(self, record: SourceRecord) -> CycleNumber | None:
+        try:
+            body = self._decode(record.value or b"")
+        except ValueError:
+            self._report.differs(self._name, f"offset {record.offset}", NOT_OURS)
+            return None
+        return body.generation, body.cycle
+
+
 class AlignedBooks:
     """Hands out what each cycle appended to the other topics. Ask in the order of the cycles."""
 
-    def __init__(self, report: PartitionReport, letters: Book, segments: Book) -> None:
+    def __init__(
+        self, report: PartitionReport, letters: Book, attributions: Book, segments: Book
+    ) -> None:
         self._report = report
-        self._letters = Cursor(letters)
+        self._letters = _Numbered(report, "dead letters", letters, codec.decode_dead_letter)
+        self._attributions = _Numbered(
+            report, "attributions", attributions, codec.decode_attribution
+        )
         self._segments = Cursor(segments)
         self.segments_whole = segments.start == 0
         """False where the oldest segments have been deleted by time (I6)."""
 
     def letters_of(self, own: CycleEntry) -> list[SourceRecord]:
         """The dead letters that say they are of this cycle, or of one that is over."""
-        found: list[SourceRecord] = []
-        while (record := self._letters.peek()) is not None:
-            of = self._letter_cycle(record)
-            if of is not None and of > (own.generation, own.cycle):
-                break
-            self._letters.advance()
-            if of is not None:
-                found.append(record)
-        return found
+        return self._letters.of(own)
+
+    def attributions_of(self, own: CycleEntry) -> list[SourceRecord]:
+        """The attributions that do."""
+        return self._attributions.of(own)
 
     def segment_of(self, own: CycleEntry) -> SourceRecord | None:
         """The claims segment of a cycle, None where there is none."""
@@ -59,26 +106,13 @@ class AlignedBooks:
     def left_over(self, generation: int, cycle: int) -> None:
         """After the last cycle: records of cycles that are over are differences. Those of later
         ones are the next cycles' of a running installation."""
-        while (record := self._letters.peek()) is not None:
-            self._letters.advance()
-            of = self._letter_cycle(record)
-            if of is not None and of <= (generation, cycle):
-                what = "nothing in the log demands this record"
-                self._report.differs("dead letters", f"offset {record.offset}", what)
+        self._letters.left_over(generation, cycle)
+        self._attributions.left_over(generation, cycle)
         while (record := self._segments.peek()) is not None:
             self._segments.advance()
             of = _segment_cycle(record.key)
             if of is None or of <= (generation, cycle):
-                what = "nothing in the log demands this record"
-                self._report.differs("claims changelog", f"offset {record.offset}", what)
-
-    def _letter_cycle(self, record: SourceRecord) -> CycleNumber | None:
-        try:
-            letter = codec.decode_dead_letter(record.value or b"")
-        except ValueError:
-            self._report.differs("dead letters", f"offset {record.offset}", NOT_OURS)
-            return None
-        return letter.generation, letter.cycle
+                self._report.differs("claims changelog", f"offset {record.offset}", NOT_DEMANDED)
 
 
 def internal_letters(letters: Sequence[SourceRecord]) -> dict[tuple[str, int], DeadLetter]:

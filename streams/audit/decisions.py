@@ -6,10 +6,6 @@ accounts as that cycle left them, and on the decisions before them that it had n
 taken as they stand, because the fold does so too: an altered one is one difference.
 """
 
-from collections import deque
-from dataclasses import dataclass, field
-from typing import NamedTuple
-
 from schemas import codec
 from schemas.structs import CycleEntry, Lease, Preflight
 from schemas.topics import PREFLIGHTS
@@ -17,38 +13,17 @@ from streams.audit.books import Contexts, Cursor
 from streams.audit.differ import field_difference
 from streams.audit.report import PartitionReport
 from streams.domain.budget import Account
-from streams.domain.decisions import Decided, InvalidAskError, View
+from streams.domain.decisions import Decided, InvalidAskError, View, hold_of
 from streams.domain.decoding import decode_record
 from streams.domain.facts import Fact, HoldFact, LeaseFact, PreflightFact, Rejected
-from streams.domain.holds import Hold, OpenHolds, close, hold_id, place
+from streams.domain.holds import hold_id
 from streams.domain.identity import Verdict, judge
+from streams.domain.overlay import Overlay, Pending, row_key
 from streams.domain.redeciding import decide_again
 from streams.domain.state import PartitionState
 from streams.domain.tasks import Task
 
 BOOK = "decisions"
-
-AccountKey = tuple[str, str]
-"""Kind and id."""
-
-
-class _Pending(NamedTuple):
-    """A decision that no cycle has folded yet."""
-
-    offset: int
-    account: AccountKey
-    claim_key: bytes
-    hold: Hold | None
-    opened: tuple[str, int] | None
-
-
-@dataclass(slots=True)
-class _Beside:
-    """What is pending for one account, each in the order of its decisions."""
-
-    decisions: int = 0
-    holds: OpenHolds = field(default_factory=OpenHolds)
-    opened: deque[tuple[str, int]] = field(default_factory=deque)
 
 
 class DecisionCheck:
@@ -77,9 +52,7 @@ class DecisionCheck:
         self._decided_us = 0
         self._void = 0
         """Records since the lease that do not count: its owner never saw them."""
-        self._unfolded: deque[_Pending] = deque()
-        self._claimed: dict[bytes, int] = {}
-        self._beside: dict[AccountKey, _Beside] = {}
+        self._overlay = Overlay()
         self._next: Fact | Rejected | None = None
 
     def after(self, own: CycleEntry, state: PartitionState, partitions: int) -> None:
@@ -93,7 +66,7 @@ class DecisionCheck:
             self._began = given = True
             self._ahead.below(folded)
             self._lease, self._decided_us = (progress.lease, progress.nonce), 0
-        self._trim(folded)
+        self._overlay.trim(folded)
         # A generation that reads the topic again comes by what owners of an earlier one decided.
         # Never far ahead of it: what lies between is in memory.
         self._ahead.below(min(self._from, folded))
@@ -156,54 +129,27 @@ class DecisionCheck:
         else:
             self._void += 1
 
-    # --- the decisions that no cycle has folded ------------------------------------------------
+    # --- deciding again ------------------------------------------------------------------------
 
     def _add(self, fact: PreflightFact, own: CycleEntry) -> None:
-        body, record = fact.body, fact.record
-        account = (body.account_kind, body.account_id)
-        name = hold_id(own.generation, own.partition, record.offset)
+        body, offset = fact.body, fact.record.offset
         ceiling = fact.task_ceiling
-        pending = _Pending(
-            record.offset,
-            account,
-            fact.claim_key,
-            _hold(fact, name) if body.approved else None,
-            None if ceiling is None else (body.denomination.value, ceiling),
+        self._overlay.add(
+            Pending(
+                offset,
+                row_key(body.account_kind, body.account_id),
+                fact.claim_key,
+                body,
+                hold_of(body, fact.estimate, hold_id(own.generation, own.partition, offset)),
+                None if ceiling is None else (body.denomination.value, ceiling),
+            )
         )
-        self._unfolded.append(pending)
-        self._claimed[fact.claim_key] = record.offset
-        beside = self._beside.setdefault(account, _Beside())
-        beside.decisions += 1
-        if pending.hold is not None:
-            place(beside.holds, pending.hold)
-        if pending.opened is not None:
-            beside.opened.append(pending.opened)
-
-    def _trim(self, folded: int) -> None:
-        """Forgets what the accounts hold by now."""
-        while self._unfolded and self._unfolded[0].offset < folded:
-            gone = self._unfolded.popleft()
-            if self._claimed.get(gone.claim_key) == gone.offset:
-                del self._claimed[gone.claim_key]
-            beside = self._beside[gone.account]
-            beside.decisions -= 1
-            if gone.hold is not None:
-                close(beside.holds, gone.hold.reservation_id)
-            if gone.opened is not None:
-                beside.opened.popleft()
-            if not beside.decisions:
-                del self._beside[gone.account]
 
     def _view(self, body: Preflight, state: PartitionState) -> View:
         account: Account | Task | None = state.accounts.get(body.account_id)
         if body.account_kind == "task":
             account = state.tasks.get(body.account_id)
-        beside = self._beside.get((body.account_kind, body.account_id))
-        if beside is None:
-            return View(account)
-        return View(account, beside.holds, beside.opened[0] if beside.opened else None)
-
-    # --- deciding again ------------------------------------------------------------------------
+        return self._overlay.view(row_key(body.account_kind, body.account_id), account)
 
     def _judge(self, fact: PreflightFact, own: CycleEntry, state: PartitionState) -> None:
         body, progress = fact.body, state.progress
@@ -239,9 +185,9 @@ class DecisionCheck:
         self, fact: PreflightFact, state: PartitionState, horizon_us: int
     ) -> int | None:
         """The offset of the decision that its key had already; its owner had to answer with it."""
-        pending = self._claimed.get(fact.claim_key)
+        pending = self._overlay.find(fact.claim_key)
         if pending is not None:
-            return pending
+            return pending.offset
         claim = state.claims.get(fact.claim_key)
         at_us, offset = fact.body.decided_at, fact.record.offset
         verdict = judge(claim, fact.body_hash, at_us, offset, horizon_us)
@@ -269,19 +215,3 @@ class DecisionCheck:
     def _differs(self, fact: PreflightFact, what: str) -> None:
         name = f"{fact.body.account_kind} {fact.body.account_id!a}"
         self._report.differs(BOOK, f"offset {fact.record.offset}, {name}", what)
-
-
-def _hold(fact: PreflightFact, name: str) -> Hold:
-    """The hold that an approval places, as it stands in its record."""
-    body = fact.body
-    return Hold(
-        name,
-        body.denomination.value,
-        fact.estimate,
-        fact.estimate,
-        body.decided_at,
-        body.expires_at,
-        body.agent_id or "",
-        "" if body.account_kind == "task" else body.task_ref or "",
-        body.task_reservation_id or "",
-    )

@@ -11,7 +11,7 @@ from streams.domain.facts import SourceRecord
 SHOWN_CHARS_MAX: Final = 120
 """Of a value in a difference: enough to recognise it; producers may write 64 KiB."""
 
-NUMBERS: Final = ("sequence",)
+NUMBERS: Final = ("sequence", "cut_sequence", "after_sequence")
 """Fields of a record that count the records of all customers."""
 
 Decode = Callable[[bytes], Any]

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 
 from schemas.structs import Consumed, CycleEntry
-from schemas.topics import PREFLIGHTS
+from schemas.topics import PREFLIGHTS, UNASSIGNED
 from streams.audit.books import Cursor, cursor_pair
 from streams.audit.differ import shown
 from streams.audit.report import PartitionReport
@@ -82,6 +82,19 @@ class InboundBooks:
         elif due is not None and piece.from_offset != due:
             what = f"begins at offset {piece.from_offset}, due is {due}"
             self._report.differs("inbound", place, what)
+
+    def nameless_of(self, own: CycleEntry) -> list[SourceRecord] | None:
+        """What a cycle consumed of `unassigned`, None where it is gone; none of it with a customer,
+        whom it does not name. Passes it."""
+        for piece in own.consumed:
+            if piece.topic == UNASSIGNED.name and self._key is None:
+                if not self._holds(own, piece):
+                    return None
+                if piece.from_offset < piece.to_offset:
+                    cursor = self._cursors[piece.topic]
+                    cursor.below(piece.from_offset)
+                    return cursor.below(piece.to_offset)
+        return []
 
     def skip(self, own: CycleEntry) -> None:
         """Passes what a cycle consumed that is taken as recorded."""

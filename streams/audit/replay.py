@@ -1,13 +1,14 @@
 """One partition decided again, cycle by cycle as the ledger has recorded it (D1, D3, D4).
 
 Per cycle: what it says it consumed is read from the inbound topics, decided by the very functions
-that the worker calls, and compared byte by byte with the ledger, the dead letters and the claims
-that the cycle appended. The tables are compared at the cycle that they themselves name. What is
+that the worker calls, and compared byte by byte with what the cycle appended: ledger, attributions,
+dead letters, claims. The tables are compared at the cycle that they themselves name. What is
 decided again goes on as the state, so that one altered record is one difference.
 
 A cycle is taken as recorded where it lies outside the range asked for, or where its inbound records
 are gone (archived, or of an earlier generation): its entries are folded, its claims come from the
-claims' changelog.
+claims' changelog, and what waits for a customer from `unassigned`, which has to be there. What it
+attributed follows from its entries, and is compared all the same.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -16,28 +17,47 @@ from typing import Final
 
 from schemas import codec
 from schemas.money import parse_signed_amount
-from schemas.structs import CycleEntry, LedgerEntry, UsageEntry
-from schemas.topics import CLAIMS_CHANGELOG, DEAD_LETTERS, INBOUND, LEDGER, PREFLIGHTS, TRANSFERS
+from schemas.structs import AdjustmentEntry, CycleEntry, DeadLetter, LedgerEntry, UsageEntry
+from schemas.topics import (
+    ATTRIBUTIONS,
+    CLAIMS_CHANGELOG,
+    DEAD_LETTERS,
+    INBOUND,
+    LEDGER,
+    PREFLIGHTS,
+    TRANSFERS,
+    UNASSIGNED,
+)
 from streams.audit.aligned import NOT_OURS, AlignedBooks, internal_letters
 from streams.audit.books import Contexts, RecordedCycle, ledger_cycles
 from streams.audit.claims import ClaimWindow
+from streams.audit.compared import (
+    Recorded,
+    compare_attributions,
+    compare_customer,
+    compare_cycle,
+)
 from streams.audit.decisions import DecisionCheck
-from streams.audit.differ import NUMBERS, compare_records
 from streams.audit.inbound import InboundBooks
 from streams.audit.report import PartitionReport
 from streams.audit.state_check import StateCheck
 from streams.audit.transfers import Sent
-from streams.domain.appends import claims_record, dead_letter_record, ledger_records
-from streams.domain.context import RULES_VERSION
+from streams.domain.context import RULES_VERSION, Context
 from streams.domain.decoding import decode_records
 from streams.domain.facts import Fact, Rejected, SourceRecord, decided_us
+from streams.domain.folding import fold_cycle, fold_recorded
 from streams.domain.identity import split_segment, unpack_claim
 from streams.domain.invariants import check_cycle
-from streams.domain.pipeline import CycleResult, evolve, fold_cycle
 from streams.domain.state import PartitionState, Progress
 from streams.ports import Book, TableImage
 
 INBOUND_NAMES: Final = tuple(topic.name for topic in INBOUND)
+
+OF_ALL_CUSTOMERS: Final = (
+    "attributions and trace windows are not compared: when a window closes depends on the events "
+    "of all customers"
+)
+"""A note of an audit of one customer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +74,8 @@ class Scope:
 
 @dataclass(frozen=True, slots=True)
 class PartitionBooks:
-    """The books of a partition by logical topic: the inbound ones, the ledger, the dead letters,
-    the claims' changelog.
+    """The books of a partition by logical topic: the inbound ones, the ledger, the attributions,
+    the dead letters, the claims' changelog.
 
     `lives` says whether what a generation calls by a topic's name is the topic that there is now.
     """
@@ -65,8 +85,11 @@ class PartitionBooks:
     lives: Callable[[int, str], bool] = lambda _generation, _topic: True
 
 
-EachCycle = Callable[[CycleEntry, Sequence[SourceRecord], Sequence[SourceRecord]], None]
-"""Told of every cycle in the range: its own entry, its ledger records, its dead letters."""
+Records = Sequence[SourceRecord]
+
+EachCycle = Callable[[CycleEntry, Records, Records, Records], None]
+"""Told of every cycle in the range: its own entry, its ledger records, its attributions, its dead
+letters."""
 
 
 class CannotTellError(Exception):
@@ -118,12 +141,17 @@ class _Replay:
             report, self._inbound.preflights_ahead, contexts, scope.since_us, scope.customer
         )
         self._aligned = AlignedBooks(
-            report, books.books[DEAD_LETTERS.name], books.books[CLAIMS_CHANGELOG.name]
+            report,
+            books.books[DEAD_LETTERS.name],
+            books.books[ATTRIBUTIONS.name],
+            books.books[CLAIMS_CHANGELOG.name],
         )
         self._claims = ClaimWindow()
         self._state = PartitionState(Progress(), claims=self._claims.claims)
         self._tables = StateCheck(report, images, scope.customer)
         self._renumbered = False
+        if scope.customer is not None:
+            report.notes.append(OF_ALL_CUSTOMERS)
 
     def run(self) -> None:
         """All cycles of the range, then what is left over."""
@@ -176,8 +204,13 @@ class _Replay:
             self.report.differs("ledger", f"offset {record.offset}", what_else)
 
     def _cycle(self, own: CycleEntry, cycle: RecordedCycle) -> None:
-        letters = self._aligned.letters_of(own)
-        segment = self._aligned.segment_of(own)
+        found = Recorded(
+            own,
+            cycle.records,
+            self._aligned.attributions_of(own),
+            self._aligned.letters_of(own),
+            self._aligned.segment_of(own),
+        )
         inside = self._scope.since_us is None or own.decided_at >= self._scope.since_us
         state, report = self._state, self.report
         report.cycles += 1
@@ -185,56 +218,56 @@ class _Replay:
             self._inbound.begin_generation()
             self._decisions.rewound(self._inbound.preflights_ahead)
         if inside and self._inbound.holds(own):
-            entries = self._decide_again(own, cycle, letters, segment)
+            entries = self._decide_again(found)
         else:
             report.given += 1
-            entries = self._take_as_recorded(own, cycle, segment, inside=inside)
+            entries = self._take_as_recorded(found, inside=inside)
         if self._sent is not None and self._lives(own.generation, TRANSFERS.name):
             first, last = cycle.records[0].offset, cycle.records[-1].offset
             self._sent.add(first, last + 1, entries)
         if inside:
             self._count(own, cycle)
             if self._each_cycle is not None:
-                self._each_cycle(own, cycle.records, letters)
+                self._each_cycle(own, found.entries, found.attributions, found.letters)
         self._decide_preflights_again(own)
+        segment = found.segment
         self._tables.after(own, state, None if segment is None else segment.offset)
         self._claims.add(state.new_claims, own.decided_at)
         state.new_claims = {}
         state.touched.clear()
         state.touched_tasks.clear()
+        state.touched_billing.clear()
+        state.windows.touched.clear()
+        state.unbound.touched.clear()
 
-    def _decide_again(
-        self,
-        own: CycleEntry,
-        cycle: RecordedCycle,
-        letters: Sequence[SourceRecord],
-        segment: SourceRecord | None,
-    ) -> Sequence[LedgerEntry]:
-        state, place = self._state, f"cycle {own.cycle}"
+    def _context_of(self, own: CycleEntry) -> Context:
         try:
-            context = self._contexts(own.catalog_offset)
+            return self._contexts(own.catalog_offset)
         except ValueError as fault:
             raise CannotTellError(
-                f"{place}: the catalog up to offset {own.catalog_offset} cannot be read: {fault}"
+                f"cycle {own.cycle}: the catalog up to offset {own.catalog_offset} cannot be read: "
+                f"{fault}"
             ) from fault
+
+    def _decide_again(self, found: Recorded) -> Sequence[LedgerEntry]:
+        own, state, place = found.own, self._state, f"cycle {found.own.cycle}"
+        context = self._context_of(own)
         began_anew = own.generation > state.progress.generation
         if self._renumbered and not began_anew:
-            # One entry more or less is one difference, and not all that are numbered after it.
+            # One record more or less is one difference, and not all that are numbered after it.
             state.progress.next_sequence = own.sequence
             state.progress.next_dead_letter = own.dead_letter_sequence - own.dead_letters
+            state.progress.next_attribution = own.attribution_sequence - own.attributions
         first_sequence = 0 if began_anew else state.progress.next_sequence
         domain_time_us, facts = state.progress.domain_time_us, list[Fact | Rejected]()
         if self._scope.customer is not None:
-            # It is that of all customers, whose records are not read here.
+            # Both are those of all customers, whose records are not read here.
             domain_time_us = max(domain_time_us, own.decided_at)
-        internal = internal_letters(letters)
+            state.progress.event_time_us = max(state.progress.event_time_us, own.watermark)
+        internal = internal_letters(found.letters)
         for records, latest_us in self._inbound.take(own):
             domain_time_us = max(domain_time_us, latest_us)
-            decoded = decode_records(records, self._partition, context.partitions)
-            for at, record in enumerate(records) if internal else ():
-                letter = internal.get((record.topic, record.offset))
-                if letter is not None:
-                    decoded[at] = Rejected(record, letter.code, letter.reason, letter.field)
+            decoded = self._decoded(records, context, internal)
             facts += decoded
             domain_time_us = max(domain_time_us, decided_us(decoded))
         self.report.internal += len(internal)
@@ -247,11 +280,31 @@ class _Replay:
             self.report.differs("invariants", place, str(fault))
             raise CannotTellError(f"{place} cannot be decided again: {fault}") from fault
         self._bill(result.entries)
+        if self._sent is not None:
+            forwards = [one for one in result.forwards if self._lives(own.generation, one.topic)]
+            name = f"cycle {own.cycle} of partition {self._partition}"
+            self._sent.passed_on.add(forwards, name)
         if self._scope.customer is None:
-            self._compare(result, cycle, letters, segment)
+            whole = self._aligned.segments_whole
+            self._renumbered = compare_cycle(
+                self.report, result, found, state.new_claims, segments_whole=whole
+            )
         else:
-            self._compare_customer(result, cycle, letters, self._scope.customer.encode())
+            compare_customer(self.report, result, found, self._scope.customer.encode())
+            state.progress.next_sequence = own.sequence + len(found.entries)
+            state.progress.next_dead_letter = own.dead_letter_sequence
+            state.progress.next_attribution = own.attribution_sequence
         return result.entries
+
+    def _decoded(
+        self, records: Records, context: Context, internal: Mapping[tuple[str, int], DeadLetter]
+    ) -> list[Fact | Rejected]:
+        decoded = decode_records(records, self._partition, context.partitions)
+        for at, record in enumerate(records) if internal else ():
+            letter = internal.get((record.topic, record.offset))
+            if letter is not None:
+                decoded[at] = Rejected(record, letter.code, letter.reason, letter.field)
+        return decoded
 
     def _decide_preflights_again(self, own: CycleEntry) -> None:
         """The decisions that saw the state as it is now."""
@@ -263,70 +316,23 @@ class _Replay:
             return  # only of a cycle that is taken as recorded
         self._decisions.after(own, self._state, partitions)
 
-    def _compare(
-        self,
-        result: CycleResult,
-        cycle: RecordedCycle,
-        letters: Sequence[SourceRecord],
-        segment: SourceRecord | None,
-    ) -> None:
-        report, head = self.report, result.entries[0]
-        assert isinstance(head, CycleEntry)
-        entries = ledger_records(result.entries)
-        first = head.dead_letter_sequence - head.dead_letters
-        due = [dead_letter_record(r, head, n) for n, r in enumerate(result.rejected, first)]
-        self._renumbered = (len(entries), len(due)) != (len(cycle.records), len(letters))
-        numbers = NUMBERS if self._renumbered else ()
-        compare_records(report, "ledger", cycle.records, entries, codec.decode_entry, numbers)
-        compare_records(report, "dead letters", letters, due, codec.decode_dead_letter, numbers)
-        claims, place = self._state.new_claims, f"cycle {head.cycle}"
-        if segment is None:
-            if claims and self._aligned.segments_whole:
-                report.differs("claims changelog", place, "the segment is missing")
-        elif not claims:
-            report.differs("claims changelog", place, "a segment where none is due")
-        elif (segment.key, segment.value) != claims_record(head, claims):
-            what = f"offset {segment.offset}: not the claims that the cycle made"
-            report.differs("claims changelog", place, what)
-
-    def _compare_customer(
-        self,
-        result: CycleResult,
-        cycle: RecordedCycle,
-        letters: Sequence[SourceRecord],
-        key: bytes,
-    ) -> None:
-        """The records of one customer, whatever their numbers: those count all customers."""
-        report, own = self.report, _own_entry(cycle.records[0])
-        assert own is not None
-        found = [record for record in cycle.records[1:] if record.key == key]
-        entries = ledger_records(result.entries[1:])
-        compare_records(report, "ledger", found, entries, codec.decode_entry, NUMBERS)
-        found = [record for record in letters if record.key == key]
-        due = [dead_letter_record(rejected, own, 0) for rejected in result.rejected]
-        compare_records(report, "dead letters", found, due, codec.decode_dead_letter, NUMBERS)
-        progress = self._state.progress
-        progress.next_sequence = own.sequence + len(cycle.records)
-        progress.next_dead_letter = own.dead_letter_sequence
-
-    def _take_as_recorded(
-        self,
-        own: CycleEntry,
-        cycle: RecordedCycle,
-        segment: SourceRecord | None,
-        *,
-        inside: bool,
-    ) -> Sequence[LedgerEntry]:
-        state = self._state
+    def _take_as_recorded(self, found: Recorded, *, inside: bool) -> Sequence[LedgerEntry]:
+        own, state, segment = found.own, self._state, found.segment
         entries: list[LedgerEntry] = []
-        for record in cycle.records:
+        for record in found.entries:
             try:
                 entries.append(codec.decode_entry(record.value or b""))
             except ValueError:
                 self.report.differs("ledger", f"offset {record.offset}", NOT_OURS)
+        context, records = self._context_of(own), self._inbound.nameless_of(own)
+        if records is None:
+            raise CannotTellError(
+                f"cycle {own.cycle}: the records of {UNASSIGNED.name} that it consumed are gone, "
+                "and with them what waits for a customer since; restore them"
+            )
+        nameless = self._decoded(records, context, internal_letters(found.letters))
         try:
-            for entry in entries:
-                evolve(state, entry)
+            rows = fold_recorded(state, entries, context, nameless)
         except AssertionError as fault:
             raise CannotTellError(f"cycle {own.cycle} cannot be folded: {fault}") from fault
         for key, packed in split_segment(segment.value) if segment and segment.value else ():
@@ -334,13 +340,15 @@ class _Replay:
         self._inbound.skip(own)
         if inside:
             self._bill(entries)
+            if self._scope.customer is None:
+                compare_attributions(self.report, rows, found)
         return entries
 
     def _bill(self, entries: Sequence[LedgerEntry]) -> None:
         report, costs = self.report, self.report.cost_pico
         for entry in entries:
-            if isinstance(entry, UsageEntry):
-                report.units += entry.units
+            if isinstance(entry, UsageEntry | AdjustmentEntry):
+                report.units += entry.units if isinstance(entry, UsageEntry) else 0
                 cost = parse_signed_amount(entry.cost)
                 costs[entry.currency] = costs.get(entry.currency, 0) + cost
 

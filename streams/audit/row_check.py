@@ -1,8 +1,8 @@
 """The sink's tables against the log: first by sums over thousands of rows, then row by row where
 they differ.
 
-What the tables must hold is what the ledger and the dead letters say as recorded, the very bytes
-that a sink reads; whether those are right is `replay`'s question.
+What the tables must hold is what their topics say as recorded, the very bytes that a sink reads;
+whether those are right is `replay`'s question.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from schemas.codec import decode_mark
-from schemas.topics import DEAD_LETTERS, LEDGER
+from schemas.topics import ATTRIBUTIONS, DEAD_LETTERS, LEDGER
 from streams.audit.differ import shown
 from streams.audit.report import PartitionReport, RowFigures
 from streams.domain.facts import SourceRecord
@@ -25,7 +25,11 @@ SENT_BYTES_MAX: Final = 32 * 1024 * 1024
 SHOWN_MAX: Final = 20
 """Rows shown of one stretch."""
 
-TABLES: Final = {LEDGER.name: "ledger", DEAD_LETTERS.name: "dead_letters"}
+TABLES: Final = {
+    LEDGER.name: "ledger",
+    ATTRIBUTIONS.name: "attributions",
+    DEAD_LETTERS.name: "dead_letters",
+}
 """Outbound topics and the tables that they fill."""
 
 

@@ -1,4 +1,5 @@
-"""Tables against the state that was derived again: accounts, progress and claims.
+"""Tables against the state that was derived again: accounts, trace windows, invoices, progress and
+claims.
 
 A table is compared at the cycle that its own progress names, so that it may be behind the ledger
 (a running installation, a standby) and still be right.
@@ -13,24 +14,35 @@ from schemas.topics import CLAIMS_MARGIN_DAYS
 from streams.audit.claims import DAY_US, KEPT_US
 from streams.audit.differ import field_difference, shown
 from streams.audit.report import PartitionReport
+from streams.domain import billing
 from streams.domain.appends import (
     account_records,
+    all_unbound_rows,
+    all_window_rows,
+    billing_records,
     decode_account,
+    decode_billing,
     decode_progress,
     decode_task,
     encode_progress,
     task_records,
 )
+from streams.domain.billing import is_billing_row
+from streams.domain.decoding import RESERVED
 from streams.domain.identity import pack_claim, unpack_claim
+from streams.domain.reach import decode_event, decode_segment, decode_trace, decode_window
 from streams.domain.state import PartitionState, Progress
 from streams.domain.tasks import is_task_row, row_key
+from streams.domain.unassigned import is_event_row, is_trace_row
+from streams.domain.windows import is_window_row
 from streams.ports import PROGRESS_KEY, TableImage
 
 HELD_US: Final = KEPT_US - CLAIMS_MARGIN_DAYS * DAY_US
 """A claim younger than this must be in a table; older ones may have been dropped already."""
 
-COUNTED_OVER_ALL: Final = ("last_sequence",)
-"""Fields of an account that count the entries of all customers."""
+COUNTED_OVER_ALL: Final = ("last_sequence", "windows")
+"""Fields of an account that depend on all customers: they count the entries of all, or close by the
+time that all events tell."""
 
 
 class StateCheck:
@@ -106,16 +118,26 @@ class StateCheck:
         due = {key: value for key, value in account_records(accounts) if key is not None}
         if self._customer is None:
             due |= {key: row for key, row in task_records(state.tasks.values()) if key is not None}
+            rows = billing_records(state.billing.values())
+            due |= {key: row for key, row in rows if key is not None}
+            due |= all_window_rows(state.windows)
+            due |= all_unbound_rows(state.unbound)
             due[PROGRESS_KEY] = encode_progress(state.progress)
         else:
             key = self._customer.encode()
             found = {key: found[key]} if key in found else {}
         for key in sorted(found.keys() | due.keys()):
             self._compare_row(image, key, found.get(key), due.get(key))
-        self._report.tables.append(
-            f"{image.name}: cycle {state.progress.cycle}, "
-            f"{len(due) - (PROGRESS_KEY in due):,} accounts, digest {table_digest(due.items())}"
-        )
+        windows = sum(map(is_window_row, due))
+        billed = sum(map(is_billing_row, due))
+        others = sum(key[:1] == RESERVED and not is_task_row(key) for key in due) - windows
+        told = f"{len(due) - windows - others:,} accounts"
+        if windows:
+            told += f", {windows:,} trace windows"
+        if billed:
+            told += f", invoices of {billed:,} customers"
+        cycle, digest = state.progress.cycle, table_digest(due.items())
+        self._report.tables.append(f"{image.name}: cycle {cycle}, {told}, digest {digest}")
 
     def _compare_row(
         self, image: TableImage, key: bytes, found: bytes | None, due: bytes | None
@@ -127,11 +149,9 @@ class StateCheck:
         if found is None:
             self._differs(image, place, "missing")
         elif due is None:
-            self._differs(image, place, "nothing in the log demands this account")
+            self._differs(image, place, "nothing in the log demands this row")
         else:
-            decode: Callable[[bytes], Any] = decode_progress if progress else decode_account
-            if is_task_row(key):
-                decode = decode_task
+            decode = _decoder(key)
             ignored = () if self._customer is None else COUNTED_OVER_ALL
             what = field_difference(decode, found, due, ignored)
             if what:
@@ -165,9 +185,30 @@ class StateCheck:
         )
 
 
+def _decoder(key: bytes) -> Callable[[bytes], Any]:
+    if key == PROGRESS_KEY:
+        return decode_progress
+    if is_task_row(key):
+        return decode_task
+    if is_billing_row(key):
+        return decode_billing
+    if is_window_row(key):
+        return decode_window
+    if is_trace_row(key):
+        return decode_trace
+    if is_event_row(key):
+        return decode_event
+    return decode_segment if key[:1] == RESERVED else decode_account
+
+
 def _place(key: bytes) -> str:
     if is_task_row(key):
         return f"task {shown(key[len(row_key('')) :].decode(errors='replace'))}"
+    if is_billing_row(key):
+        customer = key[len(billing.row_key("")) :].decode(errors="replace")
+        return f"invoices of {shown(customer)}"
+    if key[:1] == RESERVED:
+        return f"row {shown(key.decode(errors='replace'))}"
     return f"customer {shown(key.decode(errors='replace'))}"
 
 

@@ -21,6 +21,7 @@ from schemas.topics import TRANSFERS
 from streams.audit.aligned import NOT_OURS
 from streams.audit.books import ledger_cycles
 from streams.audit.differ import field_difference, shown
+from streams.audit.forwards import PassedOn
 from streams.audit.report import PartitionReport
 from streams.domain.appends import transfer_records
 from streams.domain.facts import SourceRecord
@@ -87,6 +88,8 @@ class Sent:
         self.tallies: dict[int, Tally] = {}
         self.end = 0
         """The offset after the last record of the ledger that was tallied."""
+        self.passed_on = PassedOn(partitions)
+        """And to customers, of what cycles were decided again."""
         self._partitions = partitions
 
     def add(self, offset: int, end: int, entries: Iterable[LedgerEntry]) -> None:

@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError
 
+from schemas.client.kafka_access import Bootstrap, client_options
 from streams.bench.events import BenchRecord
 from streams.errors import TransientError
 
@@ -36,13 +37,13 @@ Take = Callable[[int, bytes | None, bytes, int], None]
 partition."""
 
 
-async def fill(bootstrap: str, topic: str, records: Iterable[BenchRecord]) -> int:
+async def fill(bootstrap: Bootstrap, topic: str, records: Iterable[BenchRecord]) -> int:
     """Appends records to their partitions, acknowledged by all replicas; returns how many.
 
     Raises TransientError.
     """
     producer = AIOKafkaProducer(
-        bootstrap_servers=bootstrap,
+        **client_options(bootstrap),
         acks="all",
         enable_idempotence=True,  # a batch that is sent again must not stand there twice
         max_batch_size=BATCH_BYTES_MAX,
@@ -85,11 +86,11 @@ async def fill(bootstrap: str, topic: str, records: Iterable[BenchRecord]) -> in
 class Feeder:
     """Appends records as they come, without waiting for each; `flush` waits for all of them."""
 
-    def __init__(self, bootstrap: str, topic: str) -> None:
+    def __init__(self, bootstrap: Bootstrap, topic: str) -> None:
         """Nothing is connected yet."""
         self._topic = topic
         self._producer = AIOKafkaProducer(
-            bootstrap_servers=bootstrap,
+            **client_options(bootstrap),
             acks="all",
             enable_idempotence=True,
             max_batch_size=BATCH_BYTES_MAX,
@@ -147,7 +148,7 @@ class Feeder:
         await self._producer.stop()
 
 
-async def await_leaders(bootstrap: str, topic: str, partitions: int) -> None:
+async def await_leaders(bootstrap: Bootstrap, topic: str, partitions: int) -> None:
     """Returns when the leaders of a new topic's partitions know that they are.
 
     The broker names them before; a question for the ends is repeated until all have answered.
@@ -157,13 +158,13 @@ async def await_leaders(bootstrap: str, topic: str, partitions: int) -> None:
 
 
 async def follow(
-    bootstrap: str, topic: str, partitions: int, take: Take, enough: Callable[[], bool]
+    bootstrap: Bootstrap, topic: str, partitions: int, take: Take, enough: Callable[[], bool]
 ) -> None:
     """Gives committed records of a topic to `take` as they come, until there are enough. Raises
     TransientError."""
     places = [TopicPartition(topic, partition) for partition in range(partitions)]
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap,
+        **client_options(bootstrap),
         isolation_level="read_committed",
         enable_auto_commit=False,
         fetch_max_wait_ms=READ_WAIT_MS,
@@ -187,11 +188,11 @@ async def follow(
         await consumer.stop()
 
 
-async def read_all(bootstrap: str, topic: str, partitions: int, take: Take) -> None:
+async def read_all(bootstrap: Bootstrap, topic: str, partitions: int, take: Take) -> None:
     """Gives every committed record of a topic to `take`. Raises TransientError."""
     places = [TopicPartition(topic, partition) for partition in range(partitions)]
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=bootstrap,
+        **client_options(bootstrap),
         isolation_level="read_committed",
         enable_auto_commit=False,
         max_partition_fetch_bytes=FETCH_BYTES_MAX,
@@ -219,12 +220,12 @@ async def read_all(bootstrap: str, topic: str, partitions: int, take: Take) -> N
 
 @asynccontextmanager
 async def watched_end(
-    bootstrap: str, topic: str, partitions: int
+    bootstrap: Bootstrap, topic: str, partitions: int
 ) -> AsyncIterator[Callable[[], Awaitable[int]]]:
     """A question, to be asked again and again: how many offsets all partitions of a topic have
     together. Raises TransientError."""
     places = [TopicPartition(topic, partition) for partition in range(partitions)]
-    consumer = AIOKafkaConsumer(bootstrap_servers=bootstrap, enable_auto_commit=False)
+    consumer = AIOKafkaConsumer(**client_options(bootstrap), enable_auto_commit=False)
 
     async def ask() -> int:
         return sum((await consumer.end_offsets(places)).values())
@@ -239,10 +240,13 @@ async def watched_end(
 
 
 async def make_topics(
-    bootstrap: str, names: Iterable[str], partitions: int, config: Mapping[str, str] | None = None
+    bootstrap: Bootstrap,
+    names: Iterable[str],
+    partitions: int,
+    config: Mapping[str, str] | None = None,
 ) -> None:
     """Creates topics for a contender that is not ours. Raises TransientError."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    admin = AIOKafkaAdminClient(**client_options(bootstrap))
     try:
         await admin.start()
         await admin.create_topics(
@@ -257,9 +261,9 @@ async def make_topics(
         await admin.close()
 
 
-async def drop_topics(bootstrap: str, prefixes: Sequence[str]) -> None:
+async def drop_topics(bootstrap: Bootstrap, prefixes: Sequence[str]) -> None:
     """Deletes every topic whose name begins with one of these. Raises TransientError."""
-    admin = AIOKafkaAdminClient(bootstrap_servers=bootstrap)
+    admin = AIOKafkaAdminClient(**client_options(bootstrap))
     try:
         await admin.start()
         names = [name for name in await admin.list_topics() if name.startswith(tuple(prefixes))]

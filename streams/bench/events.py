@@ -82,6 +82,9 @@ class Workload:
     duplicate_one_in: int = 10
     largest_one_in: int = 0
     metadata_chars: int = 0
+    trace_calls: int = 0
+    """So many events of a customer, one after the other, are a trace; 0 means that no event is in
+    one: joining traces is a job that no contender but Tollgate does."""
 
 
 @dataclass(slots=True)
@@ -141,6 +144,7 @@ def bench_records(workload: Workload, expected: Expected | None = None) -> Itera
             second = at_us // 1_000_000
             second_text = datetime.fromtimestamp(second, UTC).strftime("%Y-%m-%dT%H:%M:%S")
         h = text(32).hex()
+        trace = _trace(rank, found.events.get(customer, 0), workload.trace_calls)
         chosen = bits(64)
         model = MODELS[chosen & 3]
         fresh, cached, out = chosen >> 2 & 0x3FFF, chosen >> 16 & 0xFFF, chosen >> 28 & 0x7FF
@@ -151,7 +155,7 @@ def bench_records(workload: Workload, expected: Expected | None = None) -> Itera
             f'{{"schema_version":1,"event_id":"{h[:8]}-{h[8:12]}-4{h[13:16]}-a{h[17:20]}-{h[20:32]}"'
             f',"source":"agents-eu-west-1","customer_id":"{customer}"'
             f',"occurred_at":"{second_text}.{at_us % 1_000_000:06d}Z"'
-            f',"agent_id":"agent-{rank * AGENTS + number % AGENTS:07d}","trace_id":"{h[32:]}"'
+            f',"agent_id":"agent-{rank * AGENTS + number % AGENTS:07d}"{trace}'
             f',"provider":"openai","model":"{model}","units":1,"tokens":{{{tokens}}}{cost}{padding}}}'
         )
         key = customer.encode()
@@ -167,6 +171,11 @@ def bench_records(workload: Workload, expected: Expected | None = None) -> Itera
         _add(found.cost_pico, customer, stated)
         _add(found.rated_pico, customer, rated if cost_micro is None else stated)
         yield record
+
+
+def _trace(rank: int, number: int, calls: int) -> str:
+    """The field of the trace of a customer's so many-th event."""
+    return f',"trace_id":"{rank:016x}{number // calls:016x}"' if calls else ""
 
 
 def _remember(recent: list[BenchRecord], place: int, record: BenchRecord) -> None:

@@ -16,6 +16,8 @@ from itertools import count
 from pathlib import Path
 from typing import Final
 
+from schemas.client.kafka_access import Bootstrap
+from streams.app.addresses import kafka_bootstrap
 from streams.bench.affinity import Cores, choose_cores, pin
 from streams.bench.broker import drop_topics
 from streams.embedded.home import Home, HomeLock
@@ -51,10 +53,9 @@ class Ground:
     """Tells the parts of a run apart."""
 
     @property
-    def bootstrap(self) -> str:
+    def bootstrap(self) -> Bootstrap:
         """The broker's address."""
-        assert self.settings.kafka_bootstrap is not None, "a ground has a broker"
-        return self.settings.kafka_bootstrap
+        return kafka_bootstrap(self.settings)
 
     def name(self, what: str) -> str:
         """A name for a part of the run that nothing else has."""

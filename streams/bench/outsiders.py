@@ -139,7 +139,7 @@ def _expected(workload: Workload) -> Expected:
 def run_decode(loaded: Loaded) -> Usage:
     """Measures the bare loop over this topic."""
     count = loaded.workload.count
-    arguments = (loaded.ground.bootstrap, loaded.usage_topic)
+    arguments = (str(loaded.ground.bootstrap), loaded.usage_topic)
     numbers = (str(loaded.workload.partitions), str(count))
     with started(loaded.ground, "decode", *arguments, *numbers) as outsider:
         with Meter(outsider.process.pid) as meter:
@@ -190,7 +190,7 @@ def run_faust(ground: Ground, workload: Workload) -> Usage:
     asyncio.run(_prepare_faust(ground, workload, expected, source, {output} | changelogs))
     folder = ground.folder / name
     folder.mkdir()
-    arguments = [ground.bootstrap, name, source, output, str(workload.partitions), str(folder)]
+    arguments = [str(ground.bootstrap), name, source, output, str(workload.partitions), str(folder)]
     with (
         started(ground, "stock_faust", *arguments) as outsider,
         Meter(outsider.process.pid) as meter,

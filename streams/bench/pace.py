@@ -14,6 +14,7 @@ from typing import Any, Final
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
+from schemas.client.kafka_access import Bootstrap, client_options
 from streams.bench.broker import BATCH_BYTES_MAX, await_leaders, refused
 from streams.bench.events import BenchRecord
 
@@ -37,7 +38,7 @@ def due(rate: float, elapsed_seconds: float) -> int:
 
 
 async def pace(
-    bootstrap: str,
+    bootstrap: Bootstrap,
     topic: str,
     partitions: int,
     records: Iterator[BenchRecord],
@@ -48,7 +49,7 @@ async def pace(
     acknowledged; `paced` is brought up to date meanwhile. Raises TransientError."""
     found = Paced() if paced is None else paced
     producer = AIOKafkaProducer(
-        bootstrap_servers=bootstrap,
+        **client_options(bootstrap),
         acks="all",
         enable_idempotence=True,
         max_batch_size=BATCH_BYTES_MAX,

@@ -26,7 +26,7 @@ from streams.bench.measure import rss_bytes
 from streams.bench.report import Report, at_most, machine
 from streams.errors import FaultError
 
-ASSIGNED: Final = "Setting newly assigned partitions"
+ASSIGNED: Final = "assigned partitions"
 FENCED: Final = "fenced partitions"
 
 CUSTOMERS: Final = 1_000_000
@@ -38,7 +38,7 @@ CHECK_EVENTS: Final = 10_000
 
 READY_SECONDS_MAX: Final = 600.0
 
-_MOMENT: Final = re.compile(r"^\[(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3})\]")
+_MOMENT: Final = re.compile(r"^(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d,\d{3}) ")
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +72,8 @@ def moments(log: str) -> Moments:
     except KeyError as missing:
         raise FaultError(
             f"the worker's log does not say when it was {missing}",
-            action="The wording of Faust's log has changed: bring streams/bench/recovery.py up to "
-            "date.",
+            action="The wording of the worker's log has changed, or its level is above info: bring "
+            "streams/bench/recovery.py up to date.",
         ) from None
 
 

@@ -16,6 +16,7 @@ from schemas.times import parse_time_us
 from streams.app.audit import AuditOptions, AuditResult, run_audit
 from streams.audit.replay import Scope
 from streams.audit.report import CANNOT_TELL, EQUAL, PartitionReport, as_plain, exit_code
+from streams.cli.invoice.verify import verdict, verification_dict
 from streams.cli.main import error_text
 from streams.cli.options import with_settings
 from streams.cli.tables import amounts, console, counts, table
@@ -24,6 +25,9 @@ from streams.settings import Settings
 
 WAIT_SECONDS_MAX: Final = 3600.0
 JOBS_MAX: Final = 256
+
+DIFFERENT: Final = 1
+"""The exit code where something differs."""
 
 
 @click.command()
@@ -39,6 +43,11 @@ JOBS_MAX: Final = 256
     multiple=True,
     type=click.Path(file_okay=False, path_type=Path),
     help="Also compare the local tables of a worker; may be repeated.",
+)
+@click.option(
+    "--archive",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Read the log from this archive instead of Kafka.",
 )
 @click.option("--no-clickhouse", is_flag=True, help="Leave ClickHouse out.")
 @click.option(
@@ -58,6 +67,7 @@ def audit(
     until: str | None,
     customer: str | None,
     state_dirs: tuple[Path, ...],
+    archive: Path | None,
     no_clickhouse: bool,
     wait_seconds: float,
     jobs: int | None,
@@ -76,6 +86,7 @@ def audit(
         not no_clickhouse,
         wait_seconds,
         jobs or _cores(),
+        None if archive is None else archive.expanduser().absolute(),
     )
     try:
         with _bar() as show:
@@ -87,6 +98,8 @@ def audit(
         click.echo(error_text(error), err=True)
         return CANNOT_TELL
     code = exit_code(result.partitions)
+    if code == EQUAL and result.invoices is not None and not result.invoices.identical:
+        code = DIFFERENT
     if as_json:
         click.echo(json.dumps(_plain(result, code)))
     else:
@@ -158,6 +171,10 @@ def _print(result: AuditResult, code: int) -> None:
             click.echo(f"partition {report.partition}: {more:,} more differences")
         for note in (*report.notes, *([report.cannot_tell] if report.cannot_tell else [])):
             click.echo(f"partition {report.partition}: {note}")
+    if result.invoices is not None and (result.invoices.documents or result.invoices.unissued):
+        for line in result.invoices.differences:
+            click.echo(f"invoice {line}")
+        click.echo(f"invoices: {verdict(result.invoices)}")
     click.echo(_verdict(result, code))
 
 
@@ -211,6 +228,7 @@ def _plain(result: AuditResult, code: int) -> dict[str, Any]:
     return {
         "verdict": {0: "equal", 1: "different"}.get(code, "cannot tell"),
         "seconds": round(result.seconds, 3),
+        "invoices": None if result.invoices is None else verification_dict(result.invoices),
         "partitions": [
             as_plain(report)
             | {

@@ -8,16 +8,20 @@ from typing import Any, Final
 
 import click
 
-from streams.bench.events import SEED
+from streams.bench.events import SEED, yesterday_us
 from streams.bench.flatness import SCENARIOS, FlatnessOptions, run_flatness
 from streams.bench.ground import Ground, open_ground
 from streams.bench.latency import LatencyOptions, run_latency
+from streams.bench.otlp import FORMS, OtlpOptions, run_otlp
 from streams.bench.pipeline import NAMES, SWEEPS, PipelineOptions, run_pipeline
 from streams.bench.preflight import PreflightOptions, run_preflight
 from streams.bench.preflight_plan import KILLED, USUAL
 from streams.bench.preflight_plan import NAMES as TOPOLOGIES
 from streams.bench.recovery import CUSTOMERS, run_recovery
 from streams.bench.report import FAULTY, Report
+from streams.bench.traces import EVENTS as TRACE_EVENTS
+from streams.bench.traces import run_traces
+from streams.cli.bench_invoices import invoices
 from streams.cli.main import error_text
 from streams.cli.options import with_settings
 from streams.embedded.supervisor import say_on_stderr
@@ -147,6 +151,25 @@ def recovery(
         ),
         json_file,
     )
+
+
+@bench.command()
+@click.option(
+    "--events",
+    type=click.IntRange(1_000, EVENTS_MAX),
+    default=TRACE_EVENTS,
+    show_default=True,
+    help="Calls and signals of the day.",
+)
+@seed_option
+@json_option
+def traces(events: int, seed: int, json_file: Path | None) -> int:
+    """Measure how fast costs and signals are joined, and what an open trace takes.
+
+    In this process alone, without Kafka; beside it the same day without traces.
+    """
+    now_us = time.time_ns() // 1_000  # noqa: TID251 - where the day of the events is chosen
+    return _told(run_traces(yesterday_us(now_us), events=events, seed=seed), json_file)
 
 
 @bench.command()
@@ -308,6 +331,42 @@ def preflight(
     )
 
 
+@bench.command()
+@with_settings("kafka_bootstrap")
+@click.option(
+    "--seconds",
+    type=click.IntRange(1, 3_600),
+    default=10,
+    show_default=True,
+    help="Load in each form.",
+)
+@click.option(
+    "--only", type=click.Choice(FORMS), multiple=True, help="Only this form; may be repeated."
+)
+@partitions_option
+@json_option
+def otlp(
+    settings: Settings,
+    seconds: int,
+    only: tuple[str, ...],
+    partitions: int,
+    json_file: Path | None,
+) -> int:
+    """Measure how many spans a gateway takes over OTLP.
+
+    Exports of 512 spans from four exporters at a time, in protobuf and in JSON; a figure per second
+    of the gateway's CPU. Afterwards the log is read: every call and every signal stands there once.
+    Nothing is pinned to cores.
+    """
+    options = OtlpOptions(seconds=seconds, partitions=partitions, forms=frozenset(only or FORMS))
+    return _measured(
+        settings, lambda ground, now_us: run_otlp(ground, options, now_us), json_file, pinned=False
+    )
+
+
+bench.command()(invoices)
+
+
 def _measured(
     settings: Settings,
     measure: Callable[[Ground, int], Report],
@@ -327,6 +386,11 @@ def _measured(
         # Their usual exit code, 1, says here that a target was missed.
         click.echo(error_text(error), err=True)
         return FAULTY
+    return _told(report, json_file)
+
+
+def _told(report: Report, json_file: Path | None) -> int:
+    """Shows and writes the figures; returns the exit code."""
     click.echo(report.text())
     for result in report.missed:
         click.echo(f"missed: {result.name}", err=True)

@@ -10,7 +10,7 @@ from schemas.budget import Denomination
 from schemas.money import format_amount
 from schemas.times import format_time
 from streams.app.balances import customer_budget
-from streams.cli.invoice import as_of_dicts, as_of_line
+from streams.cli.as_of import as_of_dicts, as_of_line
 from streams.cli.options import with_settings
 from streams.cli.tables import amounts, console, counts, table
 from streams.domain.budget import balance_text

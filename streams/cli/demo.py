@@ -39,6 +39,11 @@ EXIT_NOT_EQUAL = 1
 )
 @click.option("--kill", is_flag=True, help="Kill (-9) worker and sink in mid-load.")
 @click.option("--keep-running", is_flag=True, help="Leave everything up until Ctrl-C.")
+@click.option(
+    "--invoices",
+    is_flag=True,
+    help="Close a month for all customers, drop ClickHouse, rebuild it, verify the invoices.",
+)
 @click.option("--json", "as_json_object", is_flag=True, help="Print one JSON object.")
 def demo(
     settings: Settings,
@@ -46,6 +51,7 @@ def demo(
     rows: int,
     kill: bool,
     keep_running: bool,
+    invoices: bool,
     as_json_object: bool,
 ) -> int:
     """Bill 28,185 real model calls and prove the totals.
@@ -55,7 +61,8 @@ def demo(
     all of it is in ClickHouse, and compares every figure with what the data files say. Exit code 1
     if one differs. Running it again sends the same events, which then are duplicates.
     """
-    options = DemoOptions(customers, rows, kill, keep_running, command=own_command())
+    command = own_command()
+    options = DemoOptions(customers, rows, kill, keep_running, command, invoices)
 
     def show(result: DemoResult) -> None:
         click.echo(json.dumps(as_json(result)) if as_json_object else as_text(result))

@@ -19,6 +19,8 @@ from streams.settings import Settings
     "gateway_record_ms",
     "gateway_upgrade_url",
     "log_level",
+    "log_format",
+    "metrics_listen",
 )
 def gateway(settings: Settings) -> None:
     """Run a gateway until SIGTERM or Ctrl-C.

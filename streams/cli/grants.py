@@ -10,8 +10,8 @@ from schemas.budget import Denomination, Interval
 from schemas.times import format_time
 from streams.app.administration import Told, tell
 from streams.app.balances import customer_budget
+from streams.cli.as_of import as_of_line
 from streams.cli.budget import amount_cells, budget_dict, nothing_known
-from streams.cli.invoice import as_of_line
 from streams.cli.options import with_settings
 from streams.cli.tables import console, table
 from streams.invoicing.balance import BudgetReport, GrantBalance

@@ -10,7 +10,7 @@ from streams.settings import Settings
 
 
 @click.command()
-@with_settings("clickhouse_url", "clickhouse_user", "clickhouse_database")
+@with_settings("clickhouse_url", "clickhouse_user", "clickhouse_tls_ca", "clickhouse_database")
 @click.option("--json", "as_json", is_flag=True, help="One JSON object: known and applied.")
 def migrate(settings: Settings, as_json: bool) -> None:
     """Bring the ClickHouse tables up to date.

@@ -1,16 +1,25 @@
 """Options that commands share, and how a command gets its settings out of them."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import wraps
 from pathlib import Path
 from typing import Concatenate, ParamSpec, TypeVar
 
 import click
 
-from streams.settings import Settings, environment_name, flag_name, is_secret, load_settings
+from streams.settings import (
+    Reading,
+    Settings,
+    environment_name,
+    flag_name,
+    is_secret,
+    load_settings,
+    read_settings,
+)
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Given = TypeVar("Given")
 
 
 def with_settings(
@@ -23,17 +32,29 @@ def with_settings(
     the settings judge them together with all other sources, so that all faults are reported
     at once.
     """
+    return _with(load_settings, fields)
+
+
+def with_reading(command: Callable[Concatenate[Reading, P], R]) -> Callable[P, R]:
+    """Give a command what was read, faults included, and a flag for every setting but secrets."""
+    fields = [field for field in Settings.model_fields if field != "home" and not is_secret(field)]
+    return _with(read_settings, fields)(command)
+
+
+def _with(
+    load: Callable[..., Given], fields: Sequence[str]
+) -> Callable[[Callable[Concatenate[Given, P], R]], Callable[P, R]]:
     own_fields = ("home", *fields)
 
-    def decorate(command: Callable[Concatenate[Settings, P], R]) -> Callable[P, R]:
+    def decorate(command: Callable[Concatenate[Given, P], R]) -> Callable[P, R]:
         @wraps(command)
-        def with_loaded_settings(*args: P.args, **kwargs: P.kwargs) -> R:
+        def with_loaded(*args: P.args, **kwargs: P.kwargs) -> R:
             flags = {field: kwargs.pop(field, None) for field in own_fields}
             env_file = kwargs.pop("env_file", None)
             path = Path(env_file).expanduser() if isinstance(env_file, str) else None
-            return command(load_settings(flags, env_file=path), *args, **kwargs)
+            return command(load(flags, env_file=path), *args, **kwargs)
 
-        decorated: Callable[P, R] = with_loaded_settings
+        decorated: Callable[P, R] = with_loaded
         decorated = click.option(
             "--env-file",
             metavar="FILE",

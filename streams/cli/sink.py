@@ -14,10 +14,14 @@ from streams.settings import Settings
     "app_id",
     "clickhouse_url",
     "clickhouse_user",
+    "clickhouse_tls_ca",
     "clickhouse_database",
     "sink_batch_rows_max",
     "sink_batch_bytes_max",
     "sink_linger_ms",
+    "log_level",
+    "log_format",
+    "metrics_listen",
 )
 def sink(settings: Settings) -> None:
     """Run a sink: ledger and dead letters into ClickHouse, exactly once.

@@ -27,8 +27,10 @@ _NUMBERS: Final = ("Int", "UInt", "Float", "Decimal", "BFloat")
 def sql(settings: Settings, query: str, layout: Literal["table", "csv", "json"]) -> None:
     """Run QUERY in ClickHouse and print its rows.
 
-    Statements that change anything are refused. Tables: ledger, dead_letters, migrations; views:
-    usage, grants, monthly_usage, letters. `DESCRIBE ledger` explains the columns.
+    Statements that change anything are refused. Tables: ledger, attributions, dead_letters,
+    catalog_records; views among others: usage, signals, invoices, invoice_lines, usage_by_day,
+    cost_by_model, margin_by_customer, price_book, rate_cards, budget_history, open_holds,
+    anomalies. `DESCRIBE ledger` explains the columns, docs/analytics.md answers questions.
     """
     query = query.strip().rstrip(";")
     with closing(clickhouse(settings, analyst=True)) as warehouse:

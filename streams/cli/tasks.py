@@ -8,9 +8,9 @@ import click
 
 from streams.app.administration import tell
 from streams.app.balances import task_standing
+from streams.cli.as_of import as_of_dicts, as_of_line
 from streams.cli.budget import amount_cells, amount_text, hold_dicts, print_open_holds
 from streams.cli.grants import DENOMINATIONS, show_told
-from streams.cli.invoice import as_of_dicts, as_of_line
 from streams.cli.options import with_settings
 from streams.cli.tables import console, table
 from streams.domain.budget import held

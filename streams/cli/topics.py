@@ -2,12 +2,15 @@
 
 import asyncio
 import json
+from collections import Counter
+from dataclasses import asdict
 
 import click
 
 from schemas.topics import TOPICS
 from streams.app.generations import begin_generation, compare_generation
 from streams.app.installation import create_topics
+from streams.app.rights import ROLES, Role, acls, command_lines, give
 from streams.cli.options import with_settings
 from streams.settings import Settings
 
@@ -105,3 +108,36 @@ def new_generation(settings: Settings, reason: str) -> None:
     """
     record = asyncio.run(begin_generation(settings, reason))
     click.echo(f"generation {record.generation} begins; start the workers and sinks")
+
+
+@topics.command(name="acls")
+@with_settings("kafka_bootstrap", "topic_prefix", "app_id")
+@click.option("--role", "roles", multiple=True, type=click.Choice(ROLES), help="Only this role.")
+@click.option(
+    "--user", help="User of Kafka that gets the rights of one role. [default: tollgate-ROLE]"
+)
+@click.option("--apply", "applying", is_flag=True, help="Give the rights on the broker.")
+@click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
+def show_acls(
+    settings: Settings, roles: tuple[Role, ...], user: str | None, applying: bool, as_json: bool
+) -> None:
+    """Print the least that each role needs on Kafka, as lines for kafka-acls.sh.
+
+    With --apply they are given on the broker, by a user who may do that; nothing is taken away.
+    Without it the broker is not asked.
+    """
+    if user is not None and len(roles) != 1:
+        raise click.UsageError("--user goes with exactly one --role")
+    given = tuple(
+        acl for role in roles or ROLES for acl in acls(settings, role, user or f"tollgate-{role}")
+    )
+    if applying:
+        asyncio.run(give(settings, given))
+    if as_json:
+        click.echo(json.dumps([asdict(acl) for acl in given]))
+    elif applying:
+        for principal, count in Counter(acl.principal for acl in given).items():
+            click.echo(f"{principal} has the {count} rights of its role")
+    else:
+        for line in command_lines(given, settings.kafka_bootstrap or "localhost:9092"):
+            click.echo(line)

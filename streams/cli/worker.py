@@ -8,7 +8,7 @@ from streams.settings import Settings
 
 
 @click.command()
-@with_settings("kafka_bootstrap", "state_dir", "log_level")
+@with_settings("kafka_bootstrap", "state_dir", "log_level", "log_format", "metrics_listen")
 def worker(settings: Settings) -> None:
     """Run a worker until SIGTERM or Ctrl-C.
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from streams.app.loading import current_generation, fact_producer, inbound_positions
-from streams.app.warehouse import clickhouse
+from streams.app.warehouse import clickhouse, rebuild_tables
 from streams.demo.ports import EventProducer, Positions, Query
 from streams.demo.stages import Stages
 from streams.embedded.endpoints import Endpoints
@@ -46,6 +46,8 @@ class Installation:
     started_here: bool
     wait: Callable[[float | None], None]
     """Blocks for so many seconds, or for as long as all stays up; raises what made it fail."""
+    rebuild: Callable[[], None]
+    """Drops the tables, makes them anew and lets a new sink fill them from the log."""
 
     def query(self) -> Query:
         """A connection to its ClickHouse."""
@@ -107,8 +109,14 @@ def open_installation(
         with stages.timed("start worker and sink"):
             servers = tuple(stack.supervisor.pids())
             stack.supervisor.start(*(role_spec(r, connection, needs=servers) for r in ROLES))
+
+        def rebuild() -> None:
+            stack.supervisor.stop("sink")
+            rebuild_tables(connection)
+            stack.supervisor.start(role_spec("sink", connection, needs=servers))
+
         yield Installation(
-            connection, stack.endpoints, stack.home.logs, True, stack.supervisor.wait
+            connection, stack.endpoints, stack.home.logs, True, stack.supervisor.wait, rebuild
         )
     finally:
         try:
@@ -143,4 +151,12 @@ def _found(settings: Settings, endpoints: Endpoints, say: Callable[[str], None])
         Home(settings.home).logs,
         False,
         lambda _seconds: None,
+        _not_ours,
+    )
+
+
+def _not_ours() -> None:
+    raise SetupError(
+        "the sink was not started by this demo, so it cannot be stopped for a while",
+        action="Stop what runs on this home; the demo then starts everything itself.",
     )

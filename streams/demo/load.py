@@ -113,6 +113,13 @@ class Load:
             arriving.cancel()
         return calls_before, (await asyncio.to_thread(self._observer.counts)).since(before)
 
+    async def settled(self, positions: Positions) -> None:
+        """Returns when everything that is in the inbound topics now is in ClickHouse, whole.
+
+        Raises TransientError where nothing moves any more.
+        """
+        await self._arrived(positions, await positions.end_offsets(), begun={}, show=False)
+
     async def _send(
         self, producer: EventProducer, halfway: Callable[[], Awaitable[None]] | None
     ) -> None:

@@ -75,7 +75,8 @@ class Observer:
         the partition has; each accepted fact has exactly one row beside those of the default plan.
         """
         ((promised, present),) = self._rows(
-            "SELECT sumIf(accepted, kind = 'cycle'), countIf(kind IN ('usage', 'signal') "
+            "SELECT sumIf(accepted, kind = 'cycle'), countIf(kind IN ('usage', 'signal', 'terms', "
+            "'credit', 'invoice_close', 'invoice_issue', 'invoice_void') "
             "OR (kind = 'grant' AND topic = {budgets:String})) "
             "FROM ledger WHERE generation = {generation:UInt32}"
         )
@@ -156,9 +157,9 @@ class Observer:
 
 
 _DENSE = {
-    table: f"SELECT `partition`, count(), uniqExact(sequence), max(sequence) + 1 FROM {table} "  # noqa: S608 - the two tables below
+    table: f"SELECT `partition`, count(), uniqExact(sequence), max(sequence) + 1 FROM {table} "  # noqa: S608 - the tables below
     "WHERE generation = {generation:UInt32} GROUP BY `partition` ORDER BY `partition`"
-    for table in ("ledger", "dead_letters")
+    for table in ("ledger", "attributions", "dead_letters")
 }
 
 

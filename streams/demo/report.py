@@ -11,6 +11,7 @@ from typing import Any
 from schemas.money import format_amount
 from streams.demo.compare import DIFFERENCES_SHOWN, Difference
 from streams.demo.customers import SEED
+from streams.demo.invoices import InvoicesResult
 from streams.demo.observe import Counts
 from streams.demo.totals import CustomerTotals
 
@@ -34,6 +35,11 @@ QUERIES = (
 """Three to try, as `tollgate sql` runs them."""
 
 
+INVOICES_EQUAL = (
+    "\nEvery invoice is what the CSV files say, to the cent, and identical to what was issued."
+)
+
+
 @dataclass(frozen=True, slots=True)
 class DemoResult:
     """Everything a run found out.
@@ -53,6 +59,7 @@ class DemoResult:
     logs: str
     command: str
     kept_running: bool
+    invoices: InvoicesResult | None = None
 
     @property
     def equal(self) -> bool:
@@ -79,6 +86,7 @@ def as_json(result: DemoResult) -> dict[str, Any]:
             {"customer_id": name, **_bill(totals)} for name, totals in result.customers.items()
         ],
         "total": _bill(_sum(result.customers)),
+        "invoices": None if result.invoices is None else result.invoices.plain(),
         "stages": [{"stage": name, "seconds": round(took, 3)} for name, took in result.stages],
         "kafka_bootstrap": result.kafka,
         "clickhouse_url": result.clickhouse,
@@ -92,6 +100,7 @@ def as_text(result: DemoResult) -> str:
     blocks = [
         _counts_block(result),
         _invoice_block(result.customers),
+        *([_closed_block(result)] if result.invoices is not None else []),
         "seconds\n" + columns([(f"  {name}", f"{took:.1f}") for name, took in result.stages]),
         _verdict_block(result),
         _next_block(result),
@@ -152,6 +161,18 @@ def _invoice_block(customers: Mapping[str, CustomerTotals]) -> str:
     return "\n".join([lines[0], rule, *lines[1:-1], rule, lines[-1]])
 
 
+def _closed_block(result: DemoResult) -> str:
+    found = result.invoices
+    assert found is not None, "asked for where there are invoices"
+    return (
+        f"invoices of {found.label}: {found.invoices:,} issued, {found.total} USD in all\n"
+        "  ClickHouse was dropped and rebuilt from the log\n"
+        f"  {found.verified:,} documents made again from {found.entries:,} entries of the log\n"
+        f"  a late call of {found.late_customer} is on the draft of {found.draft_label}, where it "
+        f"corrects {found.corrects or 'nothing'}"
+    )
+
+
 def _padded_amount(pico: int, digits: int) -> str:
     whole, _, fraction = format_amount(pico).partition(".")
     return f"{whole}.{fraction.ljust(digits, '0')}" if digits else whole
@@ -162,6 +183,7 @@ def _verdict_block(result: DemoResult) -> str:
         return (
             "equal: ClickHouse says what the CSV files say, for every customer: calls, tokens,\n"
             "free units, cost to the pico-dollar. Every repeat, conflict and bad record is counted."
+            + (INVOICES_EQUAL if result.invoices is not None else "")
         )
     shown = [f"  {difference}" for difference in result.differences[:DIFFERENCES_SHOWN]]
     more = len(result.differences) - len(shown)
@@ -181,7 +203,9 @@ def _next_block(result: DemoResult) -> str:
     biggest = next(iter(result.customers), "customer-01")
     start = [] if result.kept_running else [f"{command('up')}    # first, in another terminal"]
     queries = [f'{command("sql")} "{query}"' for query in QUERIES]
-    invoice = f"{command('invoice', biggest, '--period', result.day[:7])}"
+    invoice = f"{command('invoice', 'usage', biggest, '--period', result.day[:7])}"
+    if result.invoices is not None:
+        invoice = f"{command('invoice', 'show', result.invoices.corrects)}"
     places = [
         ("  Kafka", result.kafka),
         ("  ClickHouse", result.clickhouse),

@@ -4,6 +4,7 @@
   2. wait until nothing is on its way any more, count what is there
   3. send every record, wait until all of it is in ClickHouse   (sequence, load)
   4. count again, compare with what the CSV files say           (observe, totals, compare)
+  5. where asked for: close the month, prove the invoices       (invoices)
 
 Worker and sink may be killed during step 3 without any figure changing; `kill` does it.
 """
@@ -22,6 +23,7 @@ from streams.demo.compare import (
 )
 from streams.demo.events import Scenario
 from streams.demo.installation import Installation, open_installation
+from streams.demo.invoices import closable_day, run_invoices
 from streams.demo.load import Load
 from streams.demo.observe import Counts, Observer
 from streams.demo.progress import Bars
@@ -36,7 +38,7 @@ from streams.embedded.wiring import PrepareStep
 from streams.errors import SetupError
 from streams.settings import Settings
 
-DAYS_MAX = 30
+DAYS_MAX = 33
 """Older demos cannot be sent again: their events near the lateness limit (34 days), beyond which a
 repeat could not be told from a new event."""
 
@@ -50,6 +52,9 @@ class DemoOptions:
     kill: bool = False
     keep_running: bool = False
     command: str = "tollgate"
+    invoices: bool = False
+    """Lays the calls into the latest month that can be closed, closes it, and proves the
+    invoices."""
 
 
 def run_demo(
@@ -86,6 +91,8 @@ def _on(
     remembered = _remember(settings, options, observer, say)
     calls = read_calls(remembered.rows)
     scenario = Scenario(remembered.date, remembered.customers, settings.partitions)
+    if options.invoices and not installation.started_here:
+        installation.rebuild()
     records = build_records(calls, scenario)
     with stages.timed("send, decide, store in ClickHouse"), Bars() as bars:
         load = Load(installation, observer, records, bars.show, say)
@@ -97,6 +104,12 @@ def _on(
             *compare_customers(expected_totals(remembered.customers, remembered.rows), found),
             *_row_faults(observer),
         ]
+    invoices = None
+    if options.invoices:
+        with Bars() as bars:
+            day, bills = remembered.date, expected_totals(remembered.customers, remembered.rows)
+            invoices = run_invoices(installation, load, bills, day, stages, bars.show)
+        differences += invoices.differences
     endpoints = installation.endpoints()
     return DemoResult(
         day=remembered.day,
@@ -111,6 +124,7 @@ def _on(
         logs=str(installation.logs),
         command=options.command,
         kept_running=options.keep_running or not installation.started_here,
+        invoices=invoices,
     )
 
 
@@ -128,9 +142,14 @@ def _remember(
     """What this home's demo is, written down before anything of it is sent."""
     today = observer.today()
     before = load_remembered(settings.home)
-    yesterday = (today - timedelta(days=1)).isoformat()
+    day = closable_day(today) if options.invoices else today - timedelta(days=1)
     rows = len(read_calls(options.rows))
-    remembered = same_demo(before, yesterday, options.customers, rows)
+    remembered = same_demo(before, day.isoformat(), options.customers, rows)
+    if options.invoices and remembered.date > closable_day(today):
+        raise SetupError(
+            f"the demo of this home is of {remembered.day}, whose month cannot be closed yet",
+            action="Use a new home directory: --home DIR.",
+        )
     age = (today - remembered.date).days
     if age > DAYS_MAX:
         raise SetupError(

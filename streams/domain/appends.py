@@ -6,58 +6,82 @@ A function of what `fold_cycle` left: nothing but the cycle decides a single byt
 """
 
 from base64 import b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from schemas import codec
 from schemas.envelope import SCHEMA_VERSION
 from schemas.money import format_amount, parse_signed_amount
 from schemas.structs import (
+    AdjustmentEntry,
+    Attribution,
     ClosingEntry,
     CycleEntry,
     DeadLetter,
     HoldEnd,
     LedgerEntry,
+    Row,
     TaskPart,
     Transfer,
     UsageEntry,
 )
 from schemas.topics import (
     ACCOUNTS_CHANGELOG,
+    ATTRIBUTIONS,
     CLAIMS_CHANGELOG,
     DEAD_LETTERS,
     LEDGER,
     PREFLIGHTS,
+    SIGNALS,
     TRANSFERS,
+    USAGE,
 )
+from streams.domain import billing
+from streams.domain.billing import Billing
 from streams.domain.budget import Account, entry_tokens
 from streams.domain.decoding import RESERVED_KEY
 from streams.domain.facts import Rejected
+from streams.domain.folding import CycleResult
 from streams.domain.identity import Claim, pack_segment
 from streams.domain.ledger import entry_id, segment_key
-from streams.domain.pipeline import CycleResult
+from streams.domain.nameless import Forward
 from streams.domain.state import PartitionState, Progress
 from streams.domain.tasks import Task, row_key
+from streams.domain.unassigned import Unbound
+from streams.domain.windows import Windows
 
 KeyedBytes = tuple[bytes | None, bytes]
 """Key and value of a record to be appended."""
 
+RowBytes = tuple[bytes | None, bytes | None]
+"""The same, or the end of a table's row, which has no value."""
+
 encode_account, decode_account = codec.state_codec(Account)
 encode_task, decode_task = codec.state_codec(Task)
+encode_billing, decode_billing = codec.state_codec(Billing)
 encode_progress, decode_progress = codec.state_codec(Progress)
 
 APPENDED: Final = (
     LEDGER.name,
+    ATTRIBUTIONS.name,
     DEAD_LETTERS.name,
     TRANSFERS.name,
+    SIGNALS.name,
+    USAGE.name,
     ACCOUNTS_CHANGELOG.name,
     CLAIMS_CHANGELOG.name,
 )
-"""The topics of a cycle's transaction, by logical name. Those of `transfers` go to the partitions
-of their keys, all others to the cycle's own."""
+"""The topics of a cycle's transaction, by logical name."""
+
+WRITTEN_ALONE: Final = tuple(t for t in APPENDED if t not in (SIGNALS.name, USAGE.name))
+"""Those that workers alone write to. What producers append to the others while somebody looks is
+not told from a transaction that was left open."""
+
+SENT: Final = (TRANSFERS.name, SIGNALS.name, USAGE.name)
+"""Those of them whose records go to the partitions of their keys; all others to the cycle's own."""
 
 
-def cycle_appends(state: PartitionState, result: CycleResult) -> dict[str, list[KeyedBytes]]:
+def cycle_appends(state: PartitionState, result: CycleResult) -> dict[str, Sequence[RowBytes]]:
     """The records of a cycle by logical topic, in the order of APPENDED, each list in its order.
 
     `state` is the one that `fold_cycle` changed, `result` what it returned.
@@ -67,14 +91,20 @@ def cycle_appends(state: PartitionState, result: CycleResult) -> dict[str, list[
     first_letter = own.dead_letter_sequence - own.dead_letters
     return {
         LEDGER.name: ledger_records(result.entries),
+        ATTRIBUTIONS.name: attribution_records(result.attributions),
         DEAD_LETTERS.name: [
             dead_letter_record(rejected, own, sequence)
             for sequence, rejected in enumerate(result.rejected, first_letter)
         ],
         TRANSFERS.name: transfer_records(result.entries),
+        SIGNALS.name: forward_records(result.forwards, SIGNALS.name),
+        USAGE.name: forward_records(result.forwards, USAGE.name),
         ACCOUNTS_CHANGELOG.name: [
             *account_records(state.accounts[name] for name in sorted(state.touched)),
             *task_records(state.tasks[ref] for ref in sorted(state.touched_tasks)),
+            *billing_records(state.billing[name] for name in sorted(state.touched_billing)),
+            *window_records(state.windows),
+            *unbound_records(state.unbound),
             (RESERVED_KEY, encode_progress(state.progress)),
         ],
         CLAIMS_CHANGELOG.name: [claims_record(own, state.new_claims)] if state.new_claims else [],
@@ -104,6 +134,57 @@ def task_records(tasks: Iterable[Task]) -> list[KeyedBytes]:
     return [(row_key(task.task_ref), encode_task(task)) for task in tasks]
 
 
+def billing_records(rows: Iterable[Billing]) -> list[KeyedBytes]:
+    """What is known of customers' invoices as table and changelog hold it."""
+    return [(billing.row_key(row.customer_id), encode_billing(row)) for row in rows]
+
+
+def window_records(windows: Windows) -> list[RowBytes]:
+    """Touched windows and segments as table and changelog hold them; those that are gone end."""
+    return _touched_rows(windows.touched, windows.rows, windows.segments)
+
+
+def all_window_rows(windows: Windows) -> dict[bytes, bytes]:
+    """All windows and segments as the table holds them."""
+    return _all_rows(windows.rows, windows.segments)
+
+
+def unbound_records(unbound: Unbound) -> list[RowBytes]:
+    """Touched traces, waiting events and segments as table and changelog hold them; those that are
+    gone end."""
+    return _touched_rows(unbound.touched, unbound.traces, unbound.events, unbound.segments)
+
+
+def all_unbound_rows(unbound: Unbound) -> dict[bytes, bytes]:
+    """All traces, waiting events and segments as the table holds them."""
+    return _all_rows(unbound.traces, unbound.events, unbound.segments)
+
+
+def _touched_rows(touched: Iterable[str], *kinds: Mapping[str, Row]) -> list[RowBytes]:
+    """The rows of these keys, by key; what none of the kinds holds any more ends."""
+    found: list[RowBytes] = []
+    for key in sorted(touched):
+        row = next((rows[key] for rows in kinds if key in rows), None)
+        found.append((key.encode(), None if row is None else codec.encode(row)))
+    return found
+
+
+def _all_rows(*kinds: Mapping[str, Row]) -> dict[bytes, bytes]:
+    return {key.encode(): codec.encode(row) for rows in kinds for key, row in rows.items()}
+
+
+def forward_records(forwards: Iterable[Forward], topic: str) -> list[KeyedBytes]:
+    """What a cycle passes on to one topic, by its customers."""
+    return [(forward.key, forward.value) for forward in forwards if forward.topic == topic]
+
+
+def attribution_records(rows: Sequence[Attribution]) -> list[KeyedBytes]:
+    """Attributions as their topic holds them: by their customers."""
+    return list(
+        zip([row.customer_id.encode() for row in rows], codec.encode_all(rows), strict=True)
+    )
+
+
 def transfer_records(entries: Sequence[LedgerEntry]) -> list[KeyedBytes]:
     """What entries of customers mean for tasks: a function of the entries. Keyed by the task, which
     is where they go."""
@@ -112,6 +193,9 @@ def transfer_records(entries: Sequence[LedgerEntry]) -> list[KeyedBytes]:
         if isinstance(entry, UsageEntry):
             if entry.task_ref:
                 found.append(_usage_transfer(entry, _ends(entries, at)))
+        elif isinstance(entry, AdjustmentEntry):
+            if entry.task_ref:
+                found.append(_adjustment_transfer(entry))
         elif (
             isinstance(entry, ClosingEntry)
             and entry.task_reservation_id
@@ -161,6 +245,20 @@ def _usage_transfer(entry: UsageEntry, ends: list[HoldEnd]) -> Transfer:
         success=entry.success,
         usage_missing=entry.usage_missing,
         unpriced=entry.cost_basis == "unpriced",
+    )
+
+
+def _adjustment_transfer(entry: AdjustmentEntry) -> Transfer:
+    return Transfer(
+        schema_version=SCHEMA_VERSION,
+        entry_id=entry.entry_id,
+        decided_at=entry.decided_at,
+        task_ref=entry.task_ref,
+        customer_id=entry.customer_id,
+        agent_id=entry.agent_id,
+        usd=format_amount(parse_signed_amount(entry.cost) + parse_signed_amount(entry.provisional)),
+        unpriced=entry.was_unpriced,
+        adjusts=True,
     )
 
 

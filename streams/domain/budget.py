@@ -57,6 +57,8 @@ class Account(Row):
     """The open holds by id, in the order in which they were placed."""
     held: dict[str, int] = column(default_factory=dict)
     """What they set aside, by denomination."""
+    windows: int = 0
+    """Open trace windows."""
 
 
 def spendable(
@@ -161,6 +163,7 @@ def apply_limit(account: Account, entry: LimitEntry) -> None:
         return
     amount = parse_balance_text(entry.denomination, entry.amount)
     fresh = OpenLimit(entry.agent_id, denomination, amount, 0, entry.resets, entry.anchor)
+    fresh.since_generation, fresh.since_sequence = entry.generation, entry.sequence
     if fresh.resets:
         fresh.from_us = period_start(fresh.resets, entry.decided_at, fresh.anchor_us)
     set_limit(account.limits, fresh)
@@ -194,7 +197,7 @@ def spend(account: Account, entry: UsageEntry) -> None:
         other = account.used_other
         other[entry.currency] = other.get(entry.currency, 0) + cost
     for burn in entry.burns:
-        _take(account, burn, entry.decided_at)
+        take(account, burn, entry.decided_at)
     if account.limits:
         _count_limits(account, entry, cost if entry.currency == "USD" else 0)
     for part in entry.holds:
@@ -211,7 +214,9 @@ def _count_limits(account: Account, entry: UsageEntry, pico_usd: int) -> None:
                 count_use(limit, amount, entry.decided_at)
 
 
-def _take(account: Account, burn: Burn, now_us: int) -> None:
+def take(account: Account, burn: Burn, now_us: int) -> None:
+    """Takes a burn from its grant, in place; a grant that is spent whole and never resets is
+    forgotten."""
     for place, grant in enumerate(account.grants):
         if grant.grant_id == burn.grant_id and grant.denomination == burn.denomination:
             if grant.renewal is not None:

@@ -6,6 +6,7 @@ older hashes.
 """
 
 import binascii
+from collections.abc import Mapping
 from hashlib import blake2b
 from typing import TypeVar
 
@@ -29,6 +30,7 @@ from schemas.structs import (
     Usage,
 )
 from schemas.times import parse_time_us
+from schemas.usage import refuse_exceeding_part
 from streams.domain.facts import (
     HASH_BYTES,
     NO_TOKENS,
@@ -57,13 +59,15 @@ from streams.domain.periods import DAY_US
 B = TypeVar("B", Signal, Grant, Limit, Ceiling, Replay, Discard)
 
 
-def _hash(content: list[object]) -> bytes:
+def hash_content(content: list[object]) -> bytes:
+    """The body hash of this billing content: a list of texts, whole numbers, True, False, None."""
     # ascii() of strings and integers is unambiguous and the same on every Python; repr() is not, it
     # depends on the version of Unicode.
     return blake2b(ascii(content).encode(), digest_size=HASH_BYTES).digest()
 
 
-def _time(field: str, text: str | None) -> int | None:
+def read_time(field: str, text: str | None) -> int | None:
+    """A time in microseconds. Raises RejectError that names the field."""
     if text is None:
         return None
     try:
@@ -72,7 +76,8 @@ def _time(field: str, text: str | None) -> int | None:
         raise RejectError(RejectCode.INVALID_FIELD, f"{field}: {fault}", field) from None
 
 
-def _amount(field: str, text: str) -> int:
+def read_amount(field: str, text: str) -> int:
+    """An amount in pico. Raises RejectError that names the field."""
     try:
         return parse_amount(text)
     except ValueError as fault:
@@ -95,7 +100,7 @@ def _stated(
         record,
         body,
         claim_key(kind or record.topic, body.customer_id, body.source, body.event_id),
-        _hash(content),
+        hash_content(content),
         record.appended_at_us if occurred_us is None else occurred_us,
     )
 
@@ -103,9 +108,9 @@ def _stated(
 def usage_fact(record: SourceRecord, body: Usage) -> UsageFact:
     """The fact that a decoded usage record states. Raises RejectError for an impossible time or
     amount."""
-    occurred = _time("occurred_at", body.occurred_at)
-    cost = None if body.cost is None else _amount("cost", body.cost)
-    # The text is that of a list of these values as ascii() writes it (see `_hash`).
+    occurred = read_time("occurred_at", body.occurred_at)
+    cost = None if body.cost is None else read_amount("cost", body.cost)
+    # The text is that of a list of these values as ascii() writes it (see `hash_content`).
     content = f"[{occurred}, {body.units}"
     if cost is not None:
         content += f", 'cost', {cost}, {body.currency!a}"
@@ -127,6 +132,13 @@ def usage_fact(record: SourceRecord, body: Usage) -> UsageFact:
         content += f", 'task_ref', {body.task_ref!a}"
     if body.trace_id is not None:
         content += f", 'trace_id', {body.trace_id!a}"
+    if body.scope_id is not None:
+        content += f", 'scope_id', {body.scope_id!a}"
+    if body.span_id is not None:
+        # Whether a span repeats another one's usage depends on both.
+        content += f", 'span', {body.span_id!a}, {body.parent_span_id!a}"
+    if body.outer:
+        content += ", 'outer'"
     if not body.success:
         content += ", 'failed'"
     if body.reservation_id is not None:
@@ -135,6 +147,10 @@ def usage_fact(record: SourceRecord, body: Usage) -> UsageFact:
         content += ", 'settles_oldest'"
     if body.usage_missing:
         content += ", 'usage_missing'"
+    if body.quantities is not None:
+        content += _quantities(body, body.quantities)
+    if body.conditions:
+        content += f", 'conditions', {sorted(body.conditions.items())!a}"
     return UsageFact(
         record,
         body,
@@ -145,9 +161,16 @@ def usage_fact(record: SourceRecord, body: Usage) -> UsageFact:
     )
 
 
+def _quantities(body: Usage, quantities: Mapping[str, int]) -> str:
+    """What the hash covers of them. Raises RejectError where parts exceed their whole."""
+    refuse_exceeding_part(body.tokens, quantities)
+    used = sorted(item for item in quantities.items() if item[1])
+    return f", 'quantities', {used!a}" if used else ""
+
+
 def signal_fact(record: SourceRecord, body: Signal) -> SignalFact:
     """The fact that a decoded signal record states. Raises RejectError for an impossible time."""
-    occurred = _time("occurred_at", body.occurred_at)
+    occurred = read_time("occurred_at", body.occurred_at)
     content: list[object] = [occurred, body.name, body.quantity]
     for field in ("agent_id", "trace_id", "scope_id"):
         text = getattr(body, field)
@@ -155,18 +178,20 @@ def signal_fact(record: SourceRecord, body: Signal) -> SignalFact:
             content += (field, text)
     if body.cost_tracing:
         content.append("cost_tracing")
+    if body.weight != 1:
+        content += ("weight", body.weight)
     return SignalFact(*_stated(record, body, occurred, content))
 
 
 def grant_fact(record: SourceRecord, body: Grant) -> GrantFact:
     """The fact that a decoded grant states. Raises RejectError for impossible times and amounts: a
     fraction of a unit or token, nothing at all, an end before the beginning."""
-    occurred = _time("occurred_at", body.occurred_at)
-    effective = _time("effective_at", body.effective_at)
-    expires = _time("expires_at", body.expires_at)
-    _time("anchor", body.anchor)
+    occurred = read_time("occurred_at", body.occurred_at)
+    effective = read_time("effective_at", body.effective_at)
+    expires = read_time("expires_at", body.expires_at)
+    read_time("anchor", body.anchor)
     if body.rollover_max is not None:
-        _amount("rollover_max", body.rollover_max)
+        read_amount("rollover_max", body.rollover_max)
     amount = parse_balance("amount", body.amount, body.denomination)
     if amount == 0:
         raise RejectError(
@@ -197,7 +222,7 @@ def grant_fact(record: SourceRecord, body: Grant) -> GrantFact:
 
 
 def _anchor(body: Grant | Limit) -> int | None:
-    anchor = _time("anchor", body.anchor)
+    anchor = read_time("anchor", body.anchor)
     if anchor is None:
         return None
     if body.resets is None:
@@ -211,7 +236,7 @@ def _anchor(body: Grant | Limit) -> int | None:
 
 def limit_fact(record: SourceRecord, body: Limit) -> LimitFact:
     """The fact that a decoded limit states. Raises RejectError for impossible times and amounts."""
-    occurred = _time("occurred_at", body.occurred_at)
+    occurred = read_time("occurred_at", body.occurred_at)
     anchor = _anchor(body)
     amount = None
     if body.amount is not None:
@@ -224,7 +249,7 @@ def limit_fact(record: SourceRecord, body: Limit) -> LimitFact:
 def ceiling_fact(record: SourceRecord, body: Ceiling) -> CeilingFact:
     """The fact that a decoded ceiling states. Raises RejectError for impossible times and
     amounts."""
-    occurred = _time("occurred_at", body.occurred_at)
+    occurred = read_time("occurred_at", body.occurred_at)
     amount = parse_balance("amount", body.amount, body.denomination)
     content: list[object] = ["ceiling", occurred, body.denomination.value, amount]
     # A task's ref may be the id of a customer: their records claim apart.
@@ -248,7 +273,7 @@ def owner_fact(
     for field in ("asked_estimate", "ceiling", "remaining"):
         text = getattr(body, field)
         if text is not None:
-            _amount(field, text)
+            read_amount(field, text)
     return PreflightFact(
         record,
         body,
@@ -284,7 +309,7 @@ def replay_fact(record: SourceRecord, body: Replay, inner: EventFact | Rejected)
             "customer_id: not the customer of the original",
             "customer_id",
         )
-    occurred = _time("occurred_at", body.occurred_at)
+    occurred = read_time("occurred_at", body.occurred_at)
     content: list[object] = ["replay", occurred, body.letter_id, body.generation, body.topic]
     content += (body.partition, body.offset, body.appended_at, body.record_key, body.record_value)
     origin = Origin(body.generation, body.partition)
@@ -293,7 +318,7 @@ def replay_fact(record: SourceRecord, body: Replay, inner: EventFact | Rejected)
 
 def discard_fact(record: SourceRecord, body: Discard) -> DiscardFact:
     """The fact that a decoded discard states. Raises RejectError for an impossible time."""
-    occurred = _time("occurred_at", body.occurred_at)
+    occurred = read_time("occurred_at", body.occurred_at)
     content: list[object] = ["discard", occurred, body.letter_id, body.reason]
     return DiscardFact(*_stated(record, body, occurred, content))
 
@@ -303,7 +328,7 @@ def parse_balance(field: str, text: str, denomination: Denomination) -> int:
 
     Raises RejectError for a fraction of a unit or token.
     """
-    pico = _amount(field, text)
+    pico = read_amount(field, text)
     if denomination is Denomination.USD:
         return pico
     whole, fraction = divmod(pico, PICO)

@@ -4,7 +4,7 @@
 from schemas.structs import ClosingEntry, LedgerEntry, ResolutionEntry
 from streams.domain.facts import (
     ClaimingFact,
-    Fact,
+    DecidedFact,
     HoldFact,
     LeaseFact,
     Rejected,
@@ -18,7 +18,7 @@ from streams.domain.identity import Claim
 from streams.domain.state import PartitionState
 
 
-def claim(state: PartitionState, fact: Fact, decision: list[LedgerEntry]) -> None:
+def claim(state: PartitionState, fact: DecidedFact, decision: list[LedgerEntry]) -> None:
     """Claims the ids of an accepted fact, and those of the holds that it ends."""
     if len(decision) > 1 or type(fact) is not UsageFact:
         _claim_closed(state, decision)

@@ -6,13 +6,32 @@ from typing import Final
 
 from schemas.budget import Denomination, Interval
 from schemas.money import parse_amount
-from schemas.structs import ApiKey, CatalogRecord, Generation, PriceBook, Rules, SellerPlan
+from schemas.structs import (
+    ApiKey,
+    CatalogRecord,
+    Generation,
+    PriceBook,
+    PriceOverride,
+    RateCard,
+    RatePlan,
+    Restoration,
+    Rules,
+    SellerPlan,
+)
 from schemas.times import MICROSECONDS
 from schemas.topics import CLAIMS_MARGIN_DAYS, CLAIMS_RETENTION_DAYS
 from streams.domain.canonical import parse_balance
+from streams.domain.generations import restored
+from streams.domain.overrides import (
+    NO_OVERRIDES,
+    OVERRIDES_MAX,
+    Override,
+    Overrides,
+    make_ready,
+)
 from streams.domain.prices import DAY_SECONDS, EMPTY_BOOK, PriceIndex, index_prices
 
-RULES_VERSION: Final = 2
+RULES_VERSION: Final = 4
 """Version of the semantics in this package. Each cycle records it; the audit runs that one or
 refuses."""
 
@@ -58,7 +77,19 @@ class Context:
     hold_ttl_us_max: int
     holds_max: int
     limits_max: int
+    quiet_us: int
+    """Lateness and grace of trace windows together."""
+    window_us: int
+    window_costs_max: int
+    window_signals_max: int
+    windows_open_max: int
+    unassigned_us: int
+    """How long an event without a customer waits."""
+    unassigned_max: int
+    invoice_grace_us: int
+    """How long after its end a period can be closed."""
     seller_plan: SellerLimit | None = None
+    overrides: Overrides = NO_OVERRIDES
 
 
 class IncompleteCatalogError(ValueError):
@@ -76,6 +107,7 @@ class CatalogView:
         self._rules: Rules | None = None
         self._plan: tuple[PlannedGrant, ...] = ()
         self._prices = EMPTY_BOOK
+        self._overrides: dict[str, Override] = {}
         self._keys: dict[str, ApiKey] = {}
         self._context: Context | None = None
 
@@ -93,6 +125,11 @@ class CatalogView:
         """A generation of the topics by its number."""
         return self._generations.get(number)
 
+    @property
+    def generations(self) -> Mapping[int, Generation]:
+        """All generations of the topics by number, with the ids that their topics have now."""
+        return self._generations
+
     def holds(self, record: CatalogRecord) -> bool:
         """Whether there is a record of this kind, id and version already."""
         return _catalog_key(record) in self._seen
@@ -106,6 +143,17 @@ class CatalogView:
     def price_version(self) -> str:
         """The version of the price book in force, '' where there is none."""
         return self._prices.version
+
+    @property
+    def prices(self) -> PriceIndex:
+        """The price book in force, an empty one where there is none."""
+        return self._prices
+
+    @property
+    def overrides(self) -> Overrides:
+        """The price overrides in force, beside the book in force."""
+        in_force = tuple(self._overrides.values())
+        return Overrides(self._prices, in_force) if in_force else NO_OVERRIDES
 
     @property
     def keys(self) -> Mapping[str, ApiKey]:
@@ -127,17 +175,28 @@ class CatalogView:
         match record:
             case Generation():
                 self._add_generation(record)
+            case Restoration():
+                self._generations = restored(self._generations, record)
             case Rules():
                 _check_rules(record)
                 self._plan = _plan(record)
                 self._rules = record
             case PriceBook():
-                self._prices = index_prices(record)
+                self._prices = self._indexed(record)
+            case PriceOverride():
+                self._add_override(record)
             case ApiKey():
                 self._add_key(record)
+            case RateCard() | RatePlan():
+                # Nothing that is decided depends on them: `rate_cards.RateShelf` keeps them.
+                pass
         self._seen.add(_catalog_key(record))
         self._next_offset = max(self._next_offset, offset + 1)
         self._context = None
+
+    def _indexed(self, record: PriceBook) -> PriceIndex:
+        """A price book as events are priced by it."""
+        return index_prices(record)
 
     def _add_generation(self, record: Generation) -> None:
         last = max(self._generations, default=0)
@@ -147,6 +206,18 @@ class CatalogView:
                 "generations are counted upwards"
             )
         self._generations[record.generation] = record
+
+    def _add_override(self, record: PriceOverride) -> None:
+        ready = make_ready(record)
+        # A new version comes last, wherever the one stood that it replaces.
+        if len(self._overrides) - (record.id in self._overrides) >= OVERRIDES_MAX:
+            raise ValueError(
+                f"{OVERRIDES_MAX} price overrides are in force, the most that there may be: "
+                "withdraw some, or make a price book of your own"
+            )
+        self._overrides.pop(record.id, None)
+        if not record.withdrawn:
+            self._overrides[record.id] = ready
 
     def _add_key(self, record: ApiKey) -> None:
         known = self._keys.get(record.id)
@@ -171,7 +242,12 @@ class CatalogView:
             )
         if self._context is None:
             self._context = _context(
-                generation, self._rules, self._plan, self._prices, self._next_offset
+                generation,
+                self._rules,
+                self._plan,
+                self._prices,
+                self._next_offset,
+                self.overrides,
             )
         return self._context
 
@@ -219,6 +295,7 @@ def _context(
     plan: tuple[PlannedGrant, ...],
     prices: PriceIndex,
     catalog_offset: int,
+    overrides: Overrides,
 ) -> Context:
     day_us = DAY_SECONDS * MICROSECONDS
     return Context(
@@ -236,7 +313,16 @@ def _context(
         hold_ttl_us_max=rules.hold_ttl_seconds_max * MICROSECONDS,
         holds_max=rules.holds_max,
         limits_max=rules.limits_max,
+        quiet_us=(rules.trace_lateness_seconds + rules.trace_grace_seconds) * MICROSECONDS,
+        window_us=rules.window_days * day_us,
+        window_costs_max=rules.window_costs_max,
+        window_signals_max=rules.window_signals_max,
+        windows_open_max=rules.windows_open_max,
+        unassigned_us=rules.unassigned_seconds * MICROSECONDS,
+        unassigned_max=rules.unassigned_max,
+        invoice_grace_us=rules.invoice_grace_seconds * MICROSECONDS,
         seller_plan=_seller_limit(rules.seller_plan),
+        overrides=overrides,
     )
 
 

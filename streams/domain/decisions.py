@@ -281,20 +281,21 @@ def preflight_record(ask: PreflightAsk, decided: Decided, standing: Standing) ->
     )
 
 
-def hold_of(ask: PreflightAsk, decided: Decided, reservation_id: str, now_us: int) -> Hold | None:
-    """The hold that a decision places, None for a refusal."""
-    if not decided.approved:
+def hold_of(record: Preflight, estimate: int, reservation_id: str) -> Hold | None:
+    """The hold that a decision's record places, None for a refusal. `estimate` is the record's, in
+    units, tokens or pico-dollars."""
+    if not record.approved:
         return None
     return Hold(
         reservation_id,
-        decided.denomination,
-        decided.estimate,
-        decided.estimate,
-        now_us,
-        decided.expires_at_us,
-        ask.agent_id or "",
-        "" if ask.account_kind == "task" else ask.task_ref or "",
-        ask.task_reservation_id or "",
+        record.denomination.value,
+        estimate,
+        estimate,
+        record.decided_at,
+        record.expires_at,
+        record.agent_id or "",
+        "" if record.account_kind == "task" else record.task_ref or "",
+        record.task_reservation_id or "",
     )
 
 

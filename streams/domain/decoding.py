@@ -10,8 +10,21 @@ from typing import Any, Final
 from schemas import codec
 from schemas.errors import RejectCode, RejectError
 from schemas.partitioner import partition_of
-from schemas.structs import Ceiling, Discard, Lease, Limit, Replay, Tick, Transfer
-from schemas.topics import BUDGETS, PREFLIGHTS, SIGNALS, TRANSFERS, USAGE
+from schemas.structs import (
+    Adjustment,
+    BillingRecord,
+    Ceiling,
+    Discard,
+    Lease,
+    Limit,
+    Replay,
+    Tick,
+    Transfer,
+    Unassigned,
+    Void,
+)
+from schemas.topics import BUDGETS, PREFLIGHTS, SIGNALS, TRANSFERS, UNASSIGNED, USAGE
+from streams.domain.billing_facts import billing_fact
 from streams.domain.canonical import (
     ceiling_fact,
     discard_fact,
@@ -24,6 +37,7 @@ from streams.domain.canonical import (
     transfer_fact,
     usage_fact,
 )
+from streams.domain.corrections import adjustment_fact, void_fact
 from streams.domain.facts import (
     EventFact,
     Fact,
@@ -31,6 +45,7 @@ from streams.domain.facts import (
     SourceRecord,
     internal,
 )
+from streams.domain.nameless import unassigned_fact
 
 RESERVED: Final = b"\x00"
 """No customer's id begins with it: what else a partition keeps among its accounts does."""
@@ -44,6 +59,12 @@ def _budget_fact(record: SourceRecord, body: Any) -> EventFact:
         return limit_fact(record, body)
     if isinstance(body, Ceiling):
         return ceiling_fact(record, body)
+    if isinstance(body, Adjustment):
+        return adjustment_fact(record, body)
+    if isinstance(body, Void):
+        return void_fact(record, body)
+    if isinstance(body, BillingRecord):
+        return billing_fact(record, body)
     return grant_fact(record, body)
 
 
@@ -56,6 +77,7 @@ _DECODERS: Final[dict[str, tuple[Callable[[bytes | None], Any], Callable[..., Ev
 _INTERNAL: Final[dict[str, tuple[Callable[[bytes | None], Any], Callable[..., Fact]]]] = {
     PREFLIGHTS.name: (codec.decode_preflights, owner_fact),
     TRANSFERS.name: (codec.decode_transfer, transfer_fact),
+    UNASSIGNED.name: (codec.decode_unassigned, unassigned_fact),
 }
 """Topics that Tollgate alone writes."""
 
@@ -112,26 +134,33 @@ def decode_content(original: SourceRecord) -> EventFact | Rejected:
         return Rejected(original, fault.code, fault.reason, fault.field)
 
 
-def _decode(record: SourceRecord, partition: int, partitions: int) -> Fact:
-    if record.topic in _INTERNAL:
-        return _decode_internal(record, partition, partitions)
-    decode, make_fact = _DECODERS[record.topic]
-    body = decode(record.value)
-    customer: bytes = body.customer_id.encode()
-    if record.key != customer:
+def customer_key(record: SourceRecord, customer_id: str, partition: int, partitions: int) -> bytes:
+    """The key of a record about a customer, which has to be the customer's id and to lie on its
+    partition. Raises RejectError."""
+    key = customer_id.encode()
+    if record.key != key:
         raise RejectError(
             RejectCode.WRONG_KEY,
             "the record's key must be the UTF-8 bytes of customer_id",
             "customer_id",
         )
-    if partition_of(customer, partitions) != partition:
+    due = partition_of(key, partitions)
+    if due != partition:
         raise RejectError(
             RejectCode.WRONG_PARTITION,
-            f"on partition {partition}, murmur2 gives {partition_of(customer, partitions)}: "
+            f"on partition {partition}, murmur2 gives {due}: "
             "set partitioner=murmur2_random in librdkafka clients",
             "customer_id",
         )
-    if customer[:1] == RESERVED:
+    return key
+
+
+def _decode(record: SourceRecord, partition: int, partitions: int) -> Fact:
+    if record.topic in _INTERNAL:
+        return _decode_internal(record, partition, partitions)
+    decode, make_fact = _DECODERS[record.topic]
+    body = decode(record.value)
+    if customer_key(record, body.customer_id, partition, partitions)[:1] == RESERVED:
         raise RejectError(
             RejectCode.INVALID_FIELD,
             "customer_id: ids that begin with NUL are reserved",
@@ -149,11 +178,19 @@ def _decode_internal(record: SourceRecord, partition: int, partitions: int) -> F
     decode, make_fact = _INTERNAL[record.topic]
     body = decode(record.value)
     if not isinstance(body, Lease | Tick):
-        account = body.task_ref if isinstance(body, Transfer) else body.account_id
-        if record.key != account.encode():
-            raise RejectError(RejectCode.WRONG_KEY, "the key must be the account's id", "key")
+        if record.key != _owner_of(body).encode():
+            what = "trace_id" if isinstance(body, Unassigned) else "the account's id"
+            raise RejectError(RejectCode.WRONG_KEY, f"the key must be {what}", "key")
         if partition_of(record.key, partitions) != partition:
             raise RejectError(
                 RejectCode.WRONG_PARTITION, f"on partition {partition}, which is another's", "key"
             )
     return make_fact(record, body)
+
+
+def _owner_of(body: Any) -> str:
+    """The account or trace that a record belongs to."""
+    if isinstance(body, Unassigned):
+        return body.trace_id
+    owner: str = body.task_ref if isinstance(body, Transfer) else body.account_id
+    return owner

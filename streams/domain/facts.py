@@ -9,6 +9,8 @@ from typing import Final
 from schemas.errors import RejectCode
 from schemas.limits import REASON_CHARS_MAX
 from schemas.structs import (
+    Adjustment,
+    BillingRecord,
     Ceiling,
     Discard,
     Expiry,
@@ -23,8 +25,10 @@ from schemas.structs import (
     Tick,
     Tokens,
     Transfer,
+    Unassigned,
     Usage,
     Value,
+    Void,
 )
 from streams.domain.holds import HOLDS, PREFLIGHTS
 
@@ -119,7 +123,50 @@ class CeilingFact:
     amount: int
 
 
-EventFact = UsageFact | SignalFact | GrantFact | LimitFact | CeilingFact
+@dataclass(slots=True)
+class AdjustmentFact:
+    """A correction of what a usage entry costs. `old_pico` and `new_pico` are what it charges in
+    all, provisionally or not; `cost_rise_pico` is what its cost alone rises by."""
+
+    record: SourceRecord
+    body: Adjustment
+    claim_key: bytes
+    body_hash: bytes
+    occurred_at_us: int
+    old_pico: int
+    new_pico: int
+    cost_rise_pico: int
+    covered_pico: int
+    paid_pico: list[int]
+
+
+@dataclass(slots=True)
+class VoidFact:
+    """A signal taken back. Its claim is that of the signal's end: there is one, whoever says it."""
+
+    record: SourceRecord
+    body: Void
+    claim_key: bytes
+    body_hash: bytes
+    occurred_at_us: int
+    signal_key: bytes
+    """The claim key of the signal."""
+
+
+@dataclass(slots=True)
+class BillingFact:
+    """What is said about a customer's terms and invoices."""
+
+    record: SourceRecord
+    body: BillingRecord
+    claim_key: bytes
+    body_hash: bytes
+    occurred_at_us: int
+
+
+BudgetFact = GrantFact | LimitFact | CeilingFact | AdjustmentFact | VoidFact | BillingFact
+
+EventFact = UsageFact | SignalFact | BudgetFact
 """What somebody says about a customer or a task; the other facts are about records, or the owner's
 own."""
 
@@ -204,7 +251,19 @@ class DiscardFact:
     occurred_at_us: int
 
 
-Fact = EventFact | ReplayFact | DiscardFact | OwnerFact | TransferFact
+@dataclass(slots=True)
+class UnassignedFact:
+    """That a trace is a customer's, or an event of a trace whose customer it does not name: no
+    claim, since what is passed on claims under its customer."""
+
+    record: SourceRecord
+    body: Unassigned
+
+
+DecidedFact = EventFact | ReplayFact | DiscardFact | OwnerFact | TransferFact
+"""What may come to entries here; of `unassigned` only what is passed on does, where it goes."""
+
+Fact = DecidedFact | UnassignedFact
 
 ClaimingFact = EventFact | ReplayFact | DiscardFact
 """Facts that somebody may repeat: the first accepted one claims the id."""
@@ -215,8 +274,10 @@ def claim_keys(fact: Fact) -> tuple[bytes, ...]:
     if isinstance(fact, UsageFact):
         named = fact.body.reservation_id
         return (fact.claim_key,) if named is None else (fact.claim_key, _closed_key(fact, named))
-    if isinstance(fact, LeaseFact | TransferFact):
+    if isinstance(fact, LeaseFact | TransferFact | UnassignedFact):
         return ()
+    if isinstance(fact, VoidFact):
+        return (fact.claim_key, fact.signal_key)
     if isinstance(fact, ReplayFact) and not isinstance(fact.inner, Rejected):
         return (fact.claim_key, *claim_keys(fact.inner))
     return (fact.claim_key,)
@@ -228,11 +289,13 @@ def _closed_key(fact: UsageFact, reservation_id: str) -> bytes:
 
 @dataclass(slots=True)
 class Touched:
-    """What deciding some facts looks at: customers, tasks, claim keys, each once."""
+    """What deciding some facts looks at: customers, tasks, claim keys, customers whose invoices
+    matter, each once."""
 
     customers: dict[str, None]
     tasks: dict[str, None]
     keys: dict[bytes, None]
+    billed: dict[str, None]
 
 
 def touched_by(facts: Iterable[Fact | Rejected]) -> Touched:
@@ -240,6 +303,7 @@ def touched_by(facts: Iterable[Fact | Rejected]) -> Touched:
     customers: dict[str, None] = {}
     tasks: dict[str, None] = {}
     keys: dict[bytes, None] = {}
+    billed: dict[str, None] = {}
     for fact in facts:
         if type(fact) is UsageFact and fact.body.reservation_id is None:
             customers[fact.body.customer_id] = None
@@ -251,7 +315,10 @@ def touched_by(facts: Iterable[Fact | Rejected]) -> Touched:
             if task is not None:
                 tasks[task] = None
             keys.update(dict.fromkeys(claim_keys(fact)))
-    return Touched(customers, tasks, keys)
+            meant = fact.inner if isinstance(fact, ReplayFact) else fact
+            if isinstance(meant, BillingFact):
+                billed[meant.body.customer_id] = None
+    return Touched(customers, tasks, keys, billed)
 
 
 _OWNERS: Final = (PreflightFact, HoldFact, LeaseFact)
@@ -267,7 +334,7 @@ def customer_of(fact: Fact) -> str | None:
     """The customer whose account a fact touches, None for a task's or for no account."""
     if isinstance(fact, PreflightFact | HoldFact):
         return fact.body.account_id if fact.body.account_kind == "customer" else None
-    if isinstance(fact, LeaseFact | TransferFact | CeilingFact):
+    if isinstance(fact, LeaseFact | TransferFact | CeilingFact | UnassignedFact):
         return None
     return fact.body.customer_id
 

@@ -6,10 +6,10 @@ deleted, restored or given another partition count would make old positions poin
 that claims, offsets and sequences lied; any difference therefore stops whoever reads them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from schemas.structs import Generation
+from schemas.structs import CatalogRecord, Generation, Restoration, replace
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,3 +52,42 @@ def start_offset(
         return None
     same = previous.topic_ids.get(topic) == current.topic_ids.get(topic)
     return consumed if same and topic in current.topic_ids else None
+
+
+def restored(
+    generations: Mapping[int, Generation], restoration: Restoration
+) -> dict[int, Generation]:
+    """Generations by number, once topics of the current one were made anew at their old offsets:
+    wherever one of these topics is meant, its new id stands.
+
+    Raises ValueError where the restoration is of another generation than the current one.
+    """
+    current = generations.get(max(generations, default=0))
+    if current is None or current.generation != restoration.generation:
+        raise ValueError(
+            f"topics of generation {restoration.generation} were restored, the current one is "
+            f"{'none' if current is None else current.generation}"
+        )
+    return {
+        number: replace(
+            one,
+            topic_ids={
+                name: restoration.topic_ids.get(name, topic_id)
+                if topic_id == current.topic_ids.get(name)
+                else topic_id
+                for name, topic_id in one.topic_ids.items()
+            },
+        )
+        for number, one in generations.items()
+    }
+
+
+def generations_of(records: Iterable[CatalogRecord]) -> dict[int, Generation]:
+    """All generations of a catalog by number, with the ids that their topics have now."""
+    found: dict[int, Generation] = {}
+    for record in records:
+        if isinstance(record, Generation):
+            found[record.generation] = record
+        elif isinstance(record, Restoration):
+            found = restored(found, record)
+    return found

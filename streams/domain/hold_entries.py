@@ -3,7 +3,6 @@
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from schemas.envelope import SCHEMA_VERSION
 from schemas.structs import (
     CeilingEntry,
     ClosingEntry,
@@ -17,13 +16,12 @@ from schemas.structs import (
     SettlementEntry,
 )
 from streams.domain.budget import balance_text, parse_balance_text
-from streams.domain.entries import DENOMINATIONS, Position, position_id, sourced
+from streams.domain.entries import DENOMINATIONS, Position, recorded, sourced
 from streams.domain.facts import (
     CeilingFact,
     HoldFact,
     LimitFact,
     PreflightFact,
-    SourceRecord,
     TransferFact,
     UsageFact,
 )
@@ -70,7 +68,7 @@ def decision_entry(
         ceiling = balance_text(body.denomination, fact.task_ceiling)
     of_task = body.account_kind == "task"
     return DecisionEntry(
-        **_internal(fact.record, position, sequence, 0, body.decided_at),
+        **recorded(fact.record, position, sequence, 0, body.decided_at),
         customer_id="" if of_task else body.account_id,
         source=body.source,
         event_id=body.idempotency_key,
@@ -95,7 +93,7 @@ def extension_entry(
     body = fact.body
     assert isinstance(body, Extension)
     return ExtensionEntry(
-        **_internal(fact.record, position, sequence, 0, body.decided_at),
+        **recorded(fact.record, position, sequence, 0, body.decided_at),
         **_of_account(body.account_kind, body.account_id, hold),
         reservation_id=hold.reservation_id,
         expires_at=body.expires_at,
@@ -107,7 +105,7 @@ def closing_entry(fact: HoldFact, hold: Hold, position: Position, sequence: int)
     body = fact.body
     assert isinstance(body, Release | Expiry)
     return _closing(
-        _internal(fact.record, position, sequence, 0, body.decided_at),
+        recorded(fact.record, position, sequence, 0, body.decided_at),
         body.account_kind,
         body.account_id,
         hold,
@@ -124,7 +122,7 @@ def settled_entries(
     closing = [taken for taken in settlement.taken if taken.closes]
     return [
         _closing(
-            _internal(fact.record, position, sequence + at, 1 + at, fact.occurred_at_us),
+            recorded(fact.record, position, sequence + at, 1 + at, fact.occurred_at_us),
             "customer",
             body.customer_id,
             taken.hold,
@@ -146,7 +144,7 @@ def transfer_entries(
     if body.usage:
         entries.append(
             SettlementEntry(
-                **_internal(fact.record, position, sequence, 0, body.decided_at),
+                **recorded(fact.record, position, sequence, 0, body.decided_at),
                 source=body.customer_id,
                 event_id=body.entry_id,
                 task_ref=body.task_ref,
@@ -162,6 +160,7 @@ def transfer_entries(
                 success=body.success,
                 usage_missing=body.usage_missing,
                 unpriced=body.unpriced,
+                adjusts=body.adjusts,
             )
         )
     for at, end in enumerate(body.ends, 1):
@@ -172,7 +171,7 @@ def transfer_entries(
         taken = 0 if part_taken is None else part_amount(hold, part_taken.amount)
         entries.append(
             _closing(
-                _internal(fact.record, position, sequence + len(entries), at, body.decided_at),
+                recorded(fact.record, position, sequence + len(entries), at, body.decided_at),
                 "task",
                 body.task_ref,
                 hold,
@@ -217,24 +216,4 @@ def _of_account(account_kind: str, account_id: str, hold: Hold) -> dict[str, Any
         "task_ref": account_id if of_task else hold.task_ref,
         "source": "tollgate",
         "event_id": hold.reservation_id,
-    }
-
-
-def _internal(
-    record: SourceRecord, position: Position, sequence: int, index: int, occurred_at_us: int
-) -> dict[str, Any]:
-    """What an entry says about a record that Tollgate itself wrote."""
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "entry_id": position_id(record, position, index),
-        "generation": position.generation,
-        "partition": position.partition,
-        "sequence": sequence,
-        "cycle": position.cycle,
-        "decided_at": position.decided_at_us,
-        "topic": record.topic,
-        "source_offset": record.offset,
-        "entry_index": index,
-        "appended_at": record.appended_at_us,
-        "occurred_at": occurred_at_us,
     }

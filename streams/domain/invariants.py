@@ -4,14 +4,15 @@ A violation is our own fault: it stops the partition before anything is committe
 """
 
 from schemas.money import parse_signed_amount
-from schemas.structs import CycleEntry, UsageEntry
+from schemas.structs import AdjustmentEntry, CycleEntry, UsageEntry
 from streams.domain.budget import entry_tokens
-from streams.domain.pipeline import CycleResult
+from streams.domain.folding import CycleResult
 
 
 def check_cycle(result: CycleResult, first_sequence: int, fact_count: int) -> None:
-    """INV-1: sequences are dense. INV-2: every fact is accepted, a duplicate or a dead letter, and
-    the counts add up. INV-3: what a usage entry covers is what it burns, never more than it used.
+    """INV-1: sequences are dense. INV-2: every fact is accepted, a duplicate or a dead letter, is
+    passed on or waits, and the counts add up. INV-3: what an entry covers is what it burns, never
+    more than it used.
 
     Raises AssertionError naming the invariant.
     """
@@ -21,16 +22,20 @@ def check_cycle(result: CycleResult, first_sequence: int, fact_count: int) -> No
     for expected, entry in enumerate(result.entries, first_sequence):
         if entry.sequence != expected:
             raise AssertionError(f"INV-1: sequence {entry.sequence} where {expected} was due")
-        if isinstance(entry, UsageEntry) and (
-            entry.burns or entry.covered_units or entry.covered_tokens or entry.covered_usd != "0"
-        ):
-            _check_cover(entry)
+        if isinstance(entry, UsageEntry):
+            covers = entry.covered_units or entry.covered_tokens or entry.covered_usd != "0"
+            if entry.burns or covers:
+                _check_cover(entry)
+        elif isinstance(entry, AdjustmentEntry):
+            _check_adjustment(entry)
     counted = own.accepted + own.duplicates + own.dead_letters + own.leases + own.void
-    if counted != fact_count:
+    counted += own.bindings + own.forwarded + own.waiting
+    if counted != fact_count + result.waited:
         raise AssertionError(
-            f"INV-2: {fact_count} facts, but {own.accepted} accepted + "
+            f"INV-2: {fact_count} facts and {result.waited} waiting, but {own.accepted} accepted + "
             f"{own.duplicates} duplicates + {own.dead_letters} dead letters + "
-            f"{own.leases} leases + {own.void} void"
+            f"{own.leases} leases + {own.void} void + {own.bindings} bindings + "
+            f"{own.forwarded} forwarded + {own.waiting} waiting"
         )
 
 
@@ -49,6 +54,18 @@ def _check_cover(entry: UsageEntry) -> None:
     if dollars or entry.covered_usd != "0":
         due = parse_signed_amount(entry.cost) + parse_signed_amount(entry.provisional)
         _check_part(entry, "usd", parse_signed_amount(entry.covered_usd), dollars, due)
+
+
+def _check_adjustment(entry: AdjustmentEntry) -> None:
+    """A rise is covered by what it burns, a fall gives back no more than was covered."""
+    rise = parse_signed_amount(entry.cost) + parse_signed_amount(entry.provisional)
+    covered = parse_signed_amount(entry.covered_usd)
+    burnt = sum(parse_signed_amount(burn.amount) for burn in entry.burns)
+    returned = sum(parse_signed_amount(part.amount) for part in entry.returned)
+    if not min(rise, 0) <= covered <= max(rise, 0):
+        raise AssertionError(f"INV-3: {entry.entry_id} covers more than it changes")
+    if burnt != max(covered, 0) or returned > max(-covered, 0):
+        raise AssertionError(f"INV-3: {entry.entry_id} covers what it did not burn or give back")
 
 
 def _check_part(entry: UsageEntry, denomination: str, covered: int, burnt: int, used: int) -> None:

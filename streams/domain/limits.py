@@ -22,6 +22,9 @@ class OpenLimit(Row):
     resets: str = ""
     anchor_us: int | None = None
     from_us: int = 0
+    since_generation: int = 0
+    since_sequence: int = -1
+    """The place in the ledger of the entry that it counts from."""
 
 
 def used_at(limit: OpenLimit, now_us: int) -> int:
@@ -48,6 +51,8 @@ def set_limit(limits: list[OpenLimit], fresh: OpenLimit) -> None:
         if (old.agent_id, old.denomination) == (fresh.agent_id, fresh.denomination):
             if (old.resets, old.anchor_us) == (fresh.resets, fresh.anchor_us):
                 fresh.used, fresh.from_us = old.used, old.from_us
+                fresh.since_generation = old.since_generation
+                fresh.since_sequence = old.since_sequence
             limits[place] = fresh
             return
     limits.append(fresh)

@@ -1,46 +1,45 @@
-"""The main path: decide what a fact means, evolve the state by what was decided, fold a cycle of
-facts.
+"""The main path: decide what a fact means, evolve the state by what was decided.
 
     records ─▶ facts ─▶ decide(state, fact, context) ─▶ entries ─▶ evolve(state, entry) ─▶ state
 
 `decide` is a function of its arguments and changes nothing; `evolve` applies one entry. The worker,
-the audit and the property tests all go through `fold_cycle`, which numbers entries, makes claims
-and puts the cycle's own entry in front (D1). Order inside a cycle: budgets, preflights, transfers,
-signals, usage, each by offset.
+the audit and the property tests go through `folding`, which does both for all facts of a cycle.
 """
 
-from collections.abc import Generator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Final
 
-from schemas.envelope import SCHEMA_VERSION
 from schemas.errors import RejectCode
 from schemas.structs import (
-    Consumed,
+    AdjustmentEntry,
     CycleEntry,
     GrantEntry,
     LedgerEntry,
     LimitEntry,
     ResolutionEntry,
+    SignalEntry,
+    Usage,
     UsageEntry,
 )
-from schemas.topics import INBOUND
+from streams.domain.adjusting import adjust, decide_adjustment
+from streams.domain.billing_rules import BillingEntry, decide_billing, evolve_billing
 from streams.domain.budget import Account, add_grant, apply_limit, open_grant, spend
-from streams.domain.claiming import claim
-from streams.domain.context import RULES_VERSION, Context
+from streams.domain.context import Context
 from streams.domain.entries import (
     Position,
     first_sight_grants,
     grant_entry,
     resolution_entry,
     signal_entry,
-    usage_entry,
+    void_entry,
 )
 from streams.domain.facts import (
+    AdjustmentFact,
+    BillingFact,
     CeilingFact,
+    DecidedFact,
     DiscardFact,
     EventFact,
-    Fact,
     HoldFact,
     LeaseFact,
     LimitFact,
@@ -50,8 +49,8 @@ from streams.domain.facts import (
     SignalFact,
     TransferFact,
     UsageFact,
+    VoidFact,
     claim_keys,
-    internal,
 )
 from streams.domain.grants import burn_order
 from streams.domain.hold_entries import limit_entry, settled_entries
@@ -61,37 +60,27 @@ from streams.domain.holding import (
     decide_owner_fact,
     decide_transfer,
     evolve_hold,
-    take_lease,
     touch_account,
 )
 from streams.domain.identity import Verdict
 from streams.domain.judging import FRESH, beyond_claims, judge_fact
-from streams.domain.ledger import cycle_id, segment_key
+from streams.domain.ledger import segment_key
 from streams.domain.refusal import Refusal
 from streams.domain.state import PartitionState, Progress
+from streams.domain.usage_entries import as_outer, usage_entry
+from streams.domain.windows import TRACE, repeats, window_key
 
 INTERNAL: Final = (PreflightFact, HoldFact, LeaseFact, TransferFact)
 """What Tollgate itself wrote: no producer's identity, no lateness."""
-
-FOLD_ORDER: Final = tuple(topic.name for topic in INBOUND)
-"""The order of the inbound topics inside a cycle: money comes before what spends it, and a hold
-before the usage that settles it (P4)."""
-
 
 Decision = list[LedgerEntry] | Verdict | Refusal
 """Entries of an accepted fact, a verdict (duplicate or replay: counted, nothing else), or a
 refusal."""
 
 
-@dataclass(slots=True)
-class CycleResult:
-    """What a cycle appends. `entries` begin with the cycle's own."""
-
-    entries: list[LedgerEntry]
-    rejected: list[Rejected] = field(default_factory=list)
-
-
-def decide(state: PartitionState, fact: Fact, context: Context, position: Position) -> Decision:
+def decide(
+    state: PartitionState, fact: DecidedFact, context: Context, position: Position
+) -> Decision:
     """What a fact means in this state: the identity first, then the time, then its kind."""
     if type(fact) is not UsageFact and isinstance(fact, INTERNAL):
         if isinstance(fact, TransferFact):
@@ -114,9 +103,19 @@ def _accept(
     """The entries of a fact that may count, numbered from `sequence` on."""
     if isinstance(fact, CeilingFact):
         return decide_ceiling(state, fact, position, sequence)
+    if isinstance(fact, VoidFact):
+        return decide_void(state, fact, context, position, sequence)
+    if type(fact) is UsageFact and (
+        fact.body.outer or (fact.body.span_id and _is_repeated(state, fact.body))
+    ):
+        fact = as_outer(fact)
     account = state.accounts.get(fact.body.customer_id)
     if account is not None and isinstance(fact, UsageFact):
         return _accept_usage(state, fact, account, context, position, sequence)
+    if isinstance(fact, BillingFact):
+        return decide_billing(state, fact, context, position, sequence)
+    if isinstance(fact, AdjustmentFact):
+        return decide_adjustment(fact, account, position, sequence)
     plan = first_sight_grants(fact, context, position, sequence) if account is None else []
     sequence += len(plan)
     if isinstance(fact, UsageFact):
@@ -140,6 +139,29 @@ def _accept(
             "customer_id",
         )
     return [*plan, grant_entry(fact, position, sequence)]
+
+
+def _is_repeated(state: PartitionState, body: Usage) -> bool:
+    """Whether a span around this one, or inside it, has told the same usage."""
+    if body.span_id is None or body.trace_id is None:
+        return False
+    window = state.windows.rows.get(window_key(body.customer_id, TRACE, body.trace_id))
+    return repeats(window, body.span_id, body.parent_span_id or "")
+
+
+def decide_void(
+    state: PartitionState, fact: VoidFact, context: Context, position: Position, sequence: int
+) -> list[LedgerEntry] | Refusal:
+    """What taking a signal back means: nothing where there is no such signal. One so old that its
+    claim may be gone is believed, since administration alone writes here."""
+    oldest_us = position.decided_at_us - context.horizon_us
+    if fact.signal_key not in state.claims and fact.body.signal_decided_at >= oldest_us:
+        return Refusal(
+            RejectCode.INVALID_FIELD,
+            "signal_event_id: no such signal of this customer was accepted",
+            "signal_event_id",
+        )
+    return [void_entry(fact, position, sequence)]
 
 
 def _accept_usage(
@@ -206,14 +228,21 @@ def evolve(state: PartitionState, entry: LedgerEntry) -> None:
     elif isinstance(entry, HoldEntry):
         evolve_hold(state, entry)
         return
+    elif isinstance(entry, BillingEntry):
+        evolve_billing(state, entry)
+        return
     else:
         account = touch_account(state, entry.customer_id)
         if isinstance(entry, GrantEntry):
             add_grant(account, entry)
         elif isinstance(entry, LimitEntry):
             apply_limit(account, entry)
-        else:
+        elif isinstance(entry, AdjustmentEntry):
+            adjust(account, entry)
+        elif isinstance(entry, SignalEntry):
             account.signals += 1
+        else:
+            account.signals -= 1
     account.last_sequence = entry.sequence
 
 
@@ -225,6 +254,9 @@ def _evolve_cycle(progress: Progress, entry: CycleEntry) -> None:
     progress.catalog_offset = entry.catalog_offset
     progress.next_sequence = max(progress.next_sequence, entry.sequence + 1)
     progress.next_dead_letter = entry.dead_letter_sequence
+    progress.next_attribution = entry.attribution_sequence
+    progress.event_time_us = entry.watermark
+    progress.unassigned_us = entry.unassigned_time
     if entry.accepted:
         progress.claims_segment = segment_key(entry.generation, entry.cycle)
     if entry.lease is not None:
@@ -238,156 +270,6 @@ def begin_generation(progress: Progress, generation: int) -> None:
     accounts, claims and domain time stay what they are."""
     progress.generation = generation
     progress.cycle = progress.next_sequence = progress.next_dead_letter = 0
+    progress.next_attribution = 0
     progress.consumed = {}
     progress.lease, progress.nonce = -1, ""
-
-
-@dataclass(slots=True)
-class _Counts:
-    accepted: int = 0
-    duplicates: int = 0
-    conflicts: int = 0
-    leases: int = 0
-    void: int = 0
-
-
-def fold_cycle(
-    state: PartitionState,
-    partition: int,
-    consumed: list[Consumed],
-    facts: Sequence[Fact | Rejected],
-    context: Context,
-    domain_time_us: int,
-) -> CycleResult:
-    """One cycle: every fact in the given order is decided and folded; the state is changed in
-    place.
-
-    `facts` stand in FOLD_ORDER, each topic by offset; `consumed` are the ranges they came from;
-    `domain_time_us` is at least that of the state and of every append time in the cycle. The result
-    is a function of the arguments.
-    """
-    steps = fold_in_steps(state, partition, consumed, facts, context, domain_time_us, len(facts))
-    while True:
-        try:
-            next(steps)
-        except StopIteration as end:
-            result: CycleResult = end.value
-            return result
-
-
-def fold_in_steps(
-    state: PartitionState,
-    partition: int,
-    consumed: list[Consumed],
-    facts: Sequence[Fact | Rejected],
-    context: Context,
-    domain_time_us: int,
-    facts_at_once: int,
-) -> Generator[None, None, CycleResult]:
-    """`fold_cycle` in steps of so many facts, after each of which the caller may do something
-    else: what that is makes no difference, as long as it leaves state and facts alone."""
-    progress = state.progress
-    _check_order(progress, context, domain_time_us)
-    if context.generation > progress.generation:
-        begin_generation(progress, context.generation)
-    first_sequence = progress.next_sequence
-    position = Position(context.generation, partition, progress.cycle + 1, domain_time_us)
-    progress.next_sequence += 1  # the cycle's own entry stands first; its counts are known last
-    counts = _Counts()
-    entries: list[LedgerEntry] = []
-    rejected: list[Rejected] = []
-    for begin in range(0, len(facts), max(1, facts_at_once)):
-        if begin:
-            yield
-        _fold(
-            state,
-            facts[begin : begin + facts_at_once],
-            context,
-            position,
-            counts,
-            entries,
-            rejected,
-        )
-    own = _own_entry(progress, position, first_sequence, consumed, context, counts, len(rejected))
-    evolve(state, own)
-    return CycleResult([own, *entries], rejected)
-
-
-def _fold(
-    state: PartitionState,
-    facts: Sequence[Fact | Rejected],
-    context: Context,
-    position: Position,
-    counts: _Counts,
-    entries: list[LedgerEntry],
-    rejected: list[Rejected],
-) -> None:
-    for fact in facts:
-        if isinstance(fact, Rejected):
-            rejected.append(fact)
-            continue
-        try:
-            decision = decide(state, fact, context, position)
-        except MemoryError:
-            raise
-        except Exception as fault:  # noqa: BLE001 - whatever our code stumbles over
-            # A fault of our own is a refusal of this one fact (K2): deciding has changed nothing,
-            # so its neighbours go on. How many of them stop a worker is for the agent to say.
-            rejected.append(internal(fact.record, fault))
-            continue
-        if isinstance(decision, list):
-            counts.accepted += 1
-            for entry in decision:
-                evolve(state, entry)
-            entries += decision
-            claim(state, fact, decision)
-        elif isinstance(decision, Refusal):
-            counts.conflicts += decision.code is RejectCode.CONFLICT
-            rejected.append(Rejected(fact.record, decision.code, decision.reason, decision.field))
-        elif decision is Verdict.VOID:
-            counts.void += 1
-        elif decision is Verdict.CONTROL:
-            assert isinstance(fact, LeaseFact), "only leases and ticks are about a partition"
-            counts.leases += 1
-            take_lease(state, fact)
-        else:
-            counts.duplicates += 1
-
-
-def _own_entry(
-    progress: Progress,
-    position: Position,
-    sequence: int,
-    consumed: list[Consumed],
-    context: Context,
-    counts: _Counts,
-    dead_letters: int,
-) -> CycleEntry:
-    return CycleEntry(
-        schema_version=SCHEMA_VERSION,
-        entry_id=cycle_id(context.generation, position.partition, position.cycle),
-        generation=context.generation,
-        partition=position.partition,
-        sequence=sequence,
-        cycle=position.cycle,
-        decided_at=position.decided_at_us,
-        catalog_offset=context.catalog_offset,
-        rules_version=RULES_VERSION,
-        consumed=consumed,
-        accepted=counts.accepted,
-        duplicates=counts.duplicates,
-        conflicts=counts.conflicts,
-        dead_letters=dead_letters,
-        dead_letter_sequence=progress.next_dead_letter + dead_letters,
-        leases=counts.leases,
-        void=counts.void,
-        lease=progress.lease if counts.leases else None,
-        nonce=progress.nonce if counts.leases else "",
-    )
-
-
-def _check_order(progress: Progress, context: Context, domain_time_us: int) -> None:
-    if domain_time_us < progress.domain_time_us:
-        raise AssertionError("domain time ran backwards")
-    if context.generation < progress.generation:
-        raise AssertionError("a partition's state belongs to a later generation than the catalog")

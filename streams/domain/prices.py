@@ -1,19 +1,27 @@
 """The price in force: which model of the book a name means, and its rates at an event's time.
 
 A rate is an integer: pico-dollars per million tokens, which holds every list price of up to twelve
-decimals exactly. How names match (clauses, fallbacks, the compact date) follows the published rules
-of the `genai-prices` data set, the source of the book.
+decimals exactly. How names match (clauses, fallbacks, the compact date) and how variants replace
+prices follows the published rules of the `genai-prices` data set, the source of the book.
 """
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from typing import Any, Final
 
 from schemas.money import parse_amount
-from schemas.structs import ModelPrices, PriceBook, PriceSpan
+from schemas.structs import (
+    ModelPrices,
+    PriceBook,
+    PriceSpan,
+    PriceVariant,
+    QuantityPrice,
+    Rate,
+)
 from schemas.times import MICROSECONDS, parse_time_us
+from schemas.usage import TOKEN_PARTS
 
 DAY_SECONDS: Final = 86_400
 
@@ -28,7 +36,7 @@ _PARENT: Final = {
     "output_audio": "output",
     "reasoning": "output",
 }
-_CLASSES: Final = (
+CLASSES: Final = (
     "input",
     "cache_read",
     "cache_write",
@@ -37,6 +45,11 @@ _CLASSES: Final = (
     "input_audio",
     "output_audio",
 )
+"""The classes of `usage.Tokens`, in its order."""
+
+REQUESTS: Final = "requests"
+"""The quantity of which an event that names none has one."""
+
 _compact_date: Final = re.compile(
     r"(-)(20[0-9]{2})(0[1-9]|1[0-2])(0[1-9]|[12][0-9]|3[01])(?=-|:|$)"
 )
@@ -60,17 +73,23 @@ class TieredRate:
 
 
 @dataclass(frozen=True, slots=True)
-class Span:
-    """Rates by token class, in the order of `usage.Tokens`; None where nothing is known."""
+class QuantityRate:
+    """Pico-dollars for `per` of something; `least` are charged at least where there is any."""
 
-    from_us: int | None
-    daily: tuple[int, int] | None
-    rates: tuple[TieredRate | None, ...]
-    flat: tuple[int, ...] | None = None
-    """The base rates, where every class has one and none of them has tiers."""
+    price: int
+    per: int
+    least: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class When:
+    """From a time on, or between two seconds of each day, or ever."""
+
+    from_us: int | None = None
+    daily: tuple[int, int] | None = None
 
     def active(self, at_us: int) -> bool:
-        """Whether the span covers a time; daily windows may pass midnight."""
+        """Whether a time is covered; daily windows may pass midnight."""
         if self.from_us is not None and at_us < self.from_us:
             return False
         if self.daily is None:
@@ -81,12 +100,62 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
+class Span:
+    """Rates by token class, in the order of `usage.Tokens`; None where nothing is known."""
+
+    when: When
+    named: "NamedRates"
+    rates: tuple[TieredRate | None, ...]
+    flat: tuple[int, ...] | None = None
+    """The base rates, where every class has one, none of them has tiers, and requests cost
+    nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class NamedRates:
+    """Rates as they are named, nothing inherited: `tokens` by class or part of one, `quantities`
+    by what is counted."""
+
+    tokens: Mapping[str, TieredRate]
+    quantities: Mapping[str, QuantityRate]
+
+    def under(self, other: "NamedRates") -> "NamedRates":
+        """These rates, each replaced where the other names one."""
+        return NamedRates({**self.tokens, **other.tokens}, {**self.quantities, **other.quantities})
+
+    def classes(self) -> tuple[TieredRate | None, ...]:
+        """By token class, in the order of `usage.Tokens`; a class without a rate has that of the
+        class it is part of."""
+        rates = self.tokens
+        return tuple(rates.get(name) or rates.get(_PARENT.get(name, "")) for name in CLASSES)
+
+
+@dataclass(frozen=True, slots=True)
+class Variant:
+    """Rates for calls made under all of these conditions."""
+
+    conditions: Mapping[str, str]
+    when: When
+    named: NamedRates
+
+    def applies(self, conditions: Mapping[str, str], at_us: int) -> bool:
+        """Whether a call was made under its conditions while it held."""
+        return self.when.active(at_us) and meets(conditions, self.conditions)
+
+
+def meets(conditions: Mapping[str, str], wanted: Mapping[str, str]) -> bool:
+    """Whether a call was made under all conditions that are wanted."""
+    return all(conditions.get(name) == value for name, value in wanted.items())
+
+
+@dataclass(frozen=True, slots=True)
 class ModelRates:
     """A model of the book: its reference `provider/model` and its spans, the last active one
     wins."""
 
     reference: str
     spans: tuple[Span, ...]
+    variants: tuple[Variant, ...] = ()
 
     def at(self, at_us: int) -> tuple[TieredRate | None, ...]:
         """The rates in force."""
@@ -96,9 +165,18 @@ class ModelRates:
         """The span in force; the first one where none is active."""
         if len(self.spans) > 1:
             for span in reversed(self.spans):
-                if span.active(at_us):
+                if span.when.active(at_us):
                     return span
         return self.spans[0]
+
+    def named_at(self, at_us: int, conditions: Mapping[str, str]) -> NamedRates:
+        """The rates in force for a call made under these conditions. Each rate is that of the first
+        variant that names it, else the span's."""
+        named = self.span_at(at_us).named
+        for variant in reversed(self.variants):
+            if variant.applies(conditions, at_us):
+                named = named.under(variant.named)
+        return named
 
 
 @dataclass(slots=True)
@@ -193,8 +271,15 @@ class PriceIndex:
                 if candidate.id == provider:
                     for clause, rates in candidate.models:
                         if matches(clause, name):
-                            return rates
+                            # Variants are what the provider itself offers: whoever else sells its
+                            # models offers batches of its own, or none.
+                            return rates if provider == home.id else replace(rates, variants=())
         return None
+
+    def home_of(self, provider: str | None, model: str) -> str | None:
+        """The id of the provider that these names mean, None where the book knows none."""
+        home = self._provider(provider, model.lower())
+        return None if home is None else home.id
 
 
 EMPTY_BOOK: Final = PriceIndex("", [])
@@ -219,40 +304,62 @@ def index_prices(book: PriceBook) -> PriceIndex:
                 p.match,
                 p.model_match,
                 tuple(p.fallback),
-                [(m.match, ModelRates(f"{p.id}/{m.id}", _spans(m))) for m in p.models],
+                [(m.match, _model_rates(p.id, m)) for m in p.models],
             )
             for p in book.providers
         ],
     )
 
 
-def _spans(model: ModelPrices) -> tuple[Span, ...]:
+def _model_rates(provider: str, model: ModelPrices) -> ModelRates:
     if not model.spans:
         raise ValueError(f"model {model.id!r} of the price book has no span")
-    return tuple(_span(span) for span in model.spans)
+    return ModelRates(
+        f"{provider}/{model.id}",
+        tuple(_span(span) for span in model.spans),
+        tuple(
+            Variant(variant.when, _when(variant), named_rates(variant.rates, variant.quantities))
+            for variant in model.variants
+        ),
+    )
 
 
 def _span(span: PriceSpan) -> Span:
-    unknown = span.rates.keys() - set(_CLASSES)
+    named = named_rates(span.rates, span.quantities)
+    by_class = named.classes()
+    flat = tuple(rate.base for rate in by_class if rate is not None and not rate.tiers)
+    is_flat = len(flat) == len(by_class) and REQUESTS not in named.quantities
+    return Span(_when(span), named, by_class, flat if is_flat else None)
+
+
+def named_rates(rates: Mapping[str, Rate], quantities: Mapping[str, QuantityPrice]) -> NamedRates:
+    """Rates as a catalog record states them. Raises ValueError for an amount that is none and for
+    an unknown token class."""
+    unknown = rates.keys() - set(CLASSES) - TOKEN_PARTS.keys()
     if unknown:
-        raise ValueError(f"unknown token classes in the price book: {sorted(unknown)}")
+        raise ValueError(f"unknown token classes among prices: {sorted(unknown)}")
+    if quantities.keys() & TOKEN_PARTS.keys():
+        raise ValueError(f"tokens are priced by the million: {sorted(quantities)}")
+    return NamedRates(
+        {
+            name: TieredRate(
+                parse_amount(rate.base),
+                tuple(sorted((threshold, parse_amount(price)) for threshold, price in rate.tiers)),
+            )
+            for name, rate in rates.items()
+        },
+        {
+            name: QuantityRate(parse_amount(found.price), found.per, found.least)
+            for name, found in quantities.items()
+        },
+    )
+
+
+def _when(span: PriceSpan | PriceVariant) -> When:
     if (span.daily_from_second is None) != (span.daily_to_second is None):
         raise ValueError("a daily window of the price book needs both of its ends")
-    rates = {
-        name: TieredRate(
-            parse_amount(rate.base),
-            tuple(sorted((threshold, parse_amount(price)) for threshold, price in rate.tiers)),
-        )
-        for name, rate in span.rates.items()
-    }
     daily = None
     if span.daily_from_second is not None and span.daily_to_second is not None:
         daily = (span.daily_from_second, span.daily_to_second)
-    by_class = tuple(rates.get(name) or rates.get(_PARENT.get(name, "")) for name in _CLASSES)
-    flat = tuple(rate.base for rate in by_class if rate is not None and not rate.tiers)
-    return Span(
-        None if span.from_day is None else parse_time_us(f"{span.from_day}T00:00:00Z"),
-        daily,
-        by_class,
-        flat if len(flat) == len(by_class) else None,
-    )
+    day = span.from_day
+    return When(None if day is None else parse_time_us(f"{day}T00:00:00Z"), daily)

@@ -89,4 +89,6 @@ def _at_least(rating: Rating, pico_usd: int) -> Rating:
         rating.price_version,
         rating.priced_as,
         rating.provisional_pico + lacks,
+        rating.override,
+        rating.partial,
     )

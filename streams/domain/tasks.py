@@ -89,9 +89,12 @@ def apply_settlement(task: Task, entry: SettlementEntry) -> None:
     task.used_units += entry.units
     task.used_tokens += entry.tokens
     task.used_pico_usd += pico_usd
-    task.calls += 1
-    task.usage_missing_calls += entry.usage_missing
-    task.unpriced_calls += entry.unpriced
+    if entry.adjusts:
+        task.unpriced_calls -= entry.unpriced
+    else:
+        task.calls += 1
+        task.usage_missing_calls += entry.usage_missing
+        task.unpriced_calls += entry.unpriced
     if task.denomination:
         amount = {"unit": entry.units, "token": entry.tokens, "usd": pico_usd}[task.denomination]
         agent = entry.agent_id

@@ -77,6 +77,19 @@ def load_engine(library: Path) -> Any:
     return module
 
 
+def empty_input() -> None:
+    """Make standard input /dev/null.
+
+    Of a regular file there the engine would make a table before its first query, for which
+    `default` rightly has no right ("grant CREATE ARBITRARY TEMPORARY TABLE"), and then end. A
+    number that is closed is as bad: the next file that is opened would get it.
+    """
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    if nothing != 0:
+        os.dup2(nothing, 0)
+        os.close(nothing)
+
+
 def main() -> int:
     """Serve until killed; returns 1 if the engine could not start or gave up."""
     folder = Path(sys.argv[1]).resolve()
@@ -84,6 +97,7 @@ def main() -> int:
     if library is None:
         print("chdb-core is not installed: pip install 'tollgate[embedded]'", file=sys.stderr)
         return 1
+    empty_input()
     os.umask(0o077)
     engine = load_engine(library)
     if can_confine():

@@ -18,7 +18,7 @@ from streams.embedded.download import jars_summary
 from streams.embedded.home import Home, holder_pid, is_held
 from streams.embedded.jars import default_cache_dir, jar_dir, read_pins, verify_jars
 from streams.embedded.java import find_java
-from streams.embedded.kafka import broker_answers
+from streams.embedded.kafka import broker_answers, port_answers
 from streams.embedded.ports import holder_of, is_free
 from streams.embedded.stack import PORT_SETTINGS
 from streams.errors import SetupError
@@ -64,7 +64,9 @@ def examine(settings: Settings, cache_dir: Path | None = None) -> Iterator[Findi
         yield check_java()
         yield check_jars(cache_dir or default_cache_dir())
     else:
-        yield from check_external_kafka(settings.kafka_bootstrap)
+        yield from check_external_kafka(
+            settings.kafka_bootstrap, plain=settings.kafka_security_protocol == "plaintext"
+        )
     if settings.clickhouse_url is None:
         yield check_engine()
         yield check_analyst()
@@ -230,12 +232,15 @@ def check_open_files() -> Finding:
     return Finding("open files", "ok", f"{soft} now, {shown} at most")
 
 
-def check_external_kafka(bootstrap: str) -> Iterator[Finding]:
-    """Each server of a Kafka of the user's own; asked in plain text."""
+def check_external_kafka(bootstrap: str, *, plain: bool = True) -> Iterator[Finding]:
+    """Each server of a Kafka of the user's own; asked in plain text. One that wants TLS or a
+    password is only knocked at: whether it lets in is said by the first command that connects."""
     for server in bootstrap.split(","):
         host, _, port = server.rpartition(":")
         label = f"kafka {server}"
-        if broker_answers(host.strip("[]"), int(port)):
+        if not plain and port_answers(host.strip("[]"), int(port)):
+            yield Finding(label, "ok", "listens; TLS, user and rights were not tried")
+        elif plain and broker_answers(host.strip("[]"), int(port)):
             yield Finding(label, "ok", "answers")
         else:
             remedy = "Start it, or correct TOLLGATE_KAFKA_BOOTSTRAP."
@@ -249,7 +254,11 @@ def check_external_clickhouse(settings: Settings) -> Finding:
     label = f"clickhouse {url}"
     secret = password.get_secret_value() if password else ""
     try:
-        version = ask(url, "SELECT version()", settings.clickhouse_user, secret)
+        version = ask(
+            url, "SELECT version()", settings.clickhouse_user, secret, settings.clickhouse_tls_ca
+        )
+    except SetupError as error:
+        return Finding(label, "missing", error.message, error.action)
     except (OSError, ValueError) as error:
         remedy = "Start it, or correct TOLLGATE_CLICKHOUSE_URL, _USER and _PASSWORD."
         return Finding(label, "missing", str(error), remedy)

@@ -4,6 +4,7 @@ Owns the layout, the lock that makes a second start impossible, and the generate
 
     tollgate.lock        held by the running supervisor; names its pid
     secrets.json         generated passwords (mode 0600)
+    analysts.json        restricted analysts and their passwords (mode 0600; analysts.py)
     endpoints.json       where the running servers listen (endpoints.py)
     kafka/ clickhouse/   data and generated configuration of the embedded servers
     run/                 one lock per child, held for as long as that child lives
@@ -28,7 +29,7 @@ from streams.errors import SetupError
 LOCK_NAME = "tollgate.lock"
 
 # What may lie in a home before the first start: a settings file, a worker's state.
-OUR_NAMES = {LOCK_NAME, "tollgate.env", "state", ".DS_Store"}
+OUR_NAMES = {LOCK_NAME, "analysts.json", "tollgate.env", "state", ".DS_Store"}
 
 # 24 random bytes are 32 characters: beyond guessing, and short enough to paste.
 PASSWORD_BYTES = 24
@@ -53,6 +54,11 @@ class Home:
     def secrets_file(self) -> Path:
         """The generated passwords."""
         return self.root / "secrets.json"
+
+    @property
+    def analysts_file(self) -> Path:
+        """The restricted analysts; absent where there are none."""
+        return self.root / "analysts.json"
 
     @property
     def endpoints_file(self) -> Path:

@@ -7,10 +7,12 @@ answers. Topics are not created here.
 import base64
 import shutil
 import socket
+import ssl
 import struct
 import subprocess
 import uuid
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from streams.embedded.child import ChildSpec
@@ -42,13 +44,24 @@ OFFSETS_RETENTION_MINUTES = 10 * 365 * 24 * 60
 
 @dataclass(frozen=True, slots=True)
 class KafkaOptions:
-    """Where the embedded broker keeps its files, where it listens, and its largest heap."""
+    """Where the embedded broker keeps its files, where it listens, and its largest heap.
+
+    The rest is for a broker that is not alone, or asks who its clients are: `instead` are
+    properties that count instead of the usual ones, `format_words` go to the formatting (users),
+    brokers of one cluster share `cluster_id`, `ready` says whether it answers where plain text
+    does not reach it.
+    """
 
     folder: Path
     port: int
     controller_port: int
     cache_dir: Path
     heap_mb: int = DEFAULT_HEAP_MB
+    name: str = "kafka"
+    instead: Mapping[str, str] = field(default_factory=dict)
+    format_words: tuple[str, ...] = ()
+    cluster_id: str | None = None
+    ready: Callable[[], bool] | None = None
 
 
 def server_properties(options: KafkaOptions, books_dir: str = "data") -> str:
@@ -57,6 +70,14 @@ def server_properties(options: KafkaOptions, books_dir: str = "data") -> str:
     Relative, because a properties file would need escapes for commas, backslashes and anything
     outside Latin-1 in a path.
     """
+    usual = _usual_properties(options, books_dir)
+    if not options.instead:
+        return usual
+    kept = [line for line in usual.splitlines() if line.partition("=")[0] not in options.instead]
+    return "\n".join([*kept, *(f"{name}={text}" for name, text in options.instead.items()), ""])
+
+
+def _usual_properties(options: KafkaOptions, books_dir: str) -> str:
     broker = f"PLAINTEXT://{LOOPBACK}:{options.port}"
     controller = f"CONTROLLER://{LOOPBACK}:{options.controller_port}"
     return f"""\
@@ -142,10 +163,10 @@ def prepare_kafka(options: KafkaOptions, restart_limit: int) -> ChildSpec:
     if not (options.folder / "data").exists():
         _format(options, java, command)
     return ChildSpec(
-        name="kafka",
+        name=options.name,
         argv=(*command, "kafka.Kafka", "server.properties"),
         cwd=options.folder,
-        ready=lambda: broker_answers(LOOPBACK, options.port),
+        ready=options.ready or (lambda: broker_answers(LOOPBACK, options.port)),
         stop_seconds=STOP_SECONDS,
         restart_limit=restart_limit,
     )
@@ -158,7 +179,12 @@ def _format(options: KafkaOptions, java: Java, command: tuple[str, ...]) -> None
     properties = options.folder / "format.properties"
     write_private(properties, server_properties(options, unfinished.name))
     result = subprocess.run(
-        [*command, "kafka.tools.StorageTool", "format", "-t", _new_cluster_id(), "-c", properties],
+        [
+            *command,
+            *("kafka.tools.StorageTool", "format", "-c", properties),
+            *("-t", options.cluster_id or new_cluster_id()),
+            *options.format_words,
+        ],
         cwd=options.folder,
         capture_output=True,
         text=True,
@@ -175,7 +201,7 @@ def _format(options: KafkaOptions, java: Java, command: tuple[str, ...]) -> None
     unfinished.rename(options.folder / "data")
 
 
-def _new_cluster_id() -> str:
+def new_cluster_id() -> str:
     """Return a random id in Kafka's form; a leading dash would be read as an option."""
     while True:
         text = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
@@ -183,8 +209,8 @@ def _new_cluster_id() -> str:
             return text
 
 
-def broker_answers(host: str, port: int) -> bool:
-    """Return whether a broker at this address lists living brokers (in plain text, without TLS).
+def broker_answers(host: str, port: int, context: ssl.SSLContext | None = None) -> bool:
+    """Return whether a broker at this address lists living brokers (over TLS with a context).
 
     Asks for metadata without topics (api 3, version 1). An open port is not enough: the broker
     opens it before it has joined its own cluster.
@@ -193,16 +219,34 @@ def broker_answers(host: str, port: int) -> bool:
     request = struct.pack(">hhih", 3, 1, 1, len(client)) + client + struct.pack(">i", 0)
     try:
         with socket.create_connection((host, port), PROBE_TIMEOUT_SECONDS) as connection:
-            connection.settimeout(PROBE_TIMEOUT_SECONDS)
-            connection.sendall(struct.pack(">i", len(request)) + request)
-            size_bytes = struct.unpack(">i", _read_exactly(connection, 4))[0]
-            if not 8 <= size_bytes <= PROBE_ANSWER_BYTES_MAX:
-                return False
-            answer = _read_exactly(connection, size_bytes)
+            if context is None:
+                answer = _asked(connection, request)
+            else:
+                with context.wrap_socket(connection, server_hostname=host) as encrypted:
+                    answer = _asked(encrypted, request)
     except OSError:
         return False
-    _correlation, brokers = struct.unpack_from(">ii", answer)
+    brokers = struct.unpack_from(">ii", answer)[1] if len(answer) >= 8 else 0
     return bool(brokers > 0)
+
+
+def _asked(connection: socket.socket, request: bytes) -> bytes:
+    """The answer to a request; empty where it is none of a broker's."""
+    connection.settimeout(PROBE_TIMEOUT_SECONDS)
+    connection.sendall(struct.pack(">i", len(request)) + request)
+    size_bytes = struct.unpack(">i", _read_exactly(connection, 4))[0]
+    if not 8 <= size_bytes <= PROBE_ANSWER_BYTES_MAX:
+        return b""
+    return _read_exactly(connection, size_bytes)
+
+
+def port_answers(host: str, port: int) -> bool:
+    """Return whether something listens at this address."""
+    try:
+        socket.create_connection((host, port), PROBE_TIMEOUT_SECONDS).close()
+    except OSError:
+        return False
+    return True
 
 
 def _read_exactly(connection: socket.socket, size_bytes: int) -> bytes:

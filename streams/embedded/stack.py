@@ -13,6 +13,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from streams.embedded.analysts import load_analysts
 from streams.embedded.child import PREDECESSOR_SECONDS, ChildSpec
 from streams.embedded.clickhouse import (
     ADMIN_USER,
@@ -181,7 +182,10 @@ class EmbeddedStack:
                 tcp_port=ports["clickhouse_tcp_port"],
                 fsync=options.fsync,
             )
-            steps.append(lambda: prepare_clickhouse(clickhouse, secrets, options.restart_limit))
+            restricted = load_analysts(self.home)
+            steps.append(
+                lambda: prepare_clickhouse(clickhouse, secrets, options.restart_limit, restricted)
+            )
         return [step() for step in steps]
 
     def _record_pids(self) -> None:

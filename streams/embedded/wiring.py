@@ -74,11 +74,21 @@ def role_spec(role: str, settings: Settings, *, needs: Sequence[str] = ()) -> Ch
     return ChildSpec(
         name=role,
         argv=role_argv(role),
-        env=settings.environment(),
+        env=_with_own_address(role, settings).environment(),
         steady_seconds=ROLE_STEADY_SECONDS,
         stop_seconds=ROLE_STOP_SECONDS,
         needs=tuple(needs),
     )
+
+
+def _with_own_address(role: str, settings: Settings) -> Settings:
+    """The settings with an address for metrics that no other role has: the worker's is the one
+    given, the sink's the next port."""
+    if settings.metrics_listen is None or role not in ROLES:
+        return settings
+    host, _, port = settings.metrics_listen.rpartition(":")
+    own = int(port) + ROLES.index(role) if int(port) else 0
+    return settings.model_copy(update={"metrics_listen": f"{host}:{own}"})
 
 
 def start_installation(

@@ -20,6 +20,7 @@ from schemas.limits import (
     UNITS_MAX,
 )
 from schemas.structs import Tokens, Usage
+from streams.domain.rating import total_tokens
 from streams.gateway.agentbill_bodies import EventBody
 from streams.gateway.decimals import NumberText
 from streams.gateway.validation import rejected
@@ -64,19 +65,6 @@ def reported_tokens(metadata: Mapping[str, Any] | None) -> Tokens | None:
     )
 
 
-def total(tokens: Tokens) -> int:
-    """All tokens of all classes."""
-    return (
-        tokens.input
-        + tokens.cache_read
-        + tokens.cache_write
-        + tokens.output
-        + tokens.reasoning
-        + tokens.input_audio
-        + tokens.output_audio
-    )
-
-
 def counts_tokens(body: EventBody, denomination: str | None) -> bool:
     """Whether the event's `units` are tokens.
 
@@ -86,7 +74,7 @@ def counts_tokens(body: EventBody, denomination: str | None) -> bool:
     if denomination is not None:
         return denomination != "unit"
     tokens = reported_tokens(body.metadata)
-    return tokens is not None and body.units == min(total(tokens), COUNTED_MAX)
+    return tokens is not None and body.units == min(total_tokens(tokens), COUNTED_MAX)
 
 
 def usage_of(body: EventBody, denomination: str | None) -> Usage:

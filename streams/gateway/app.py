@@ -1,7 +1,8 @@
 """The ASGI application: from a request to the answer of its route, under limits.
 
-In this order: size of path and headers, route, key, body, endpoint, answer. Whatever goes wrong on
-the way becomes the problem of the route's protocol; nothing of a key or a body reaches a log.
+In this order: size of path and headers, what could be read in two ways, route, key, body, endpoint,
+answer. Whatever goes wrong on the way becomes the problem of the route's protocol; nothing of a key
+or a body reaches a log, and no key of a body the endpoint.
 """
 
 import logging
@@ -12,11 +13,14 @@ from typing import Any, Final
 from urllib.parse import parse_qsl
 
 from schemas import codec
+from streams.gateway.ambiguity import check_unambiguous
 from streams.gateway.bodies import ClientGoneError, Receive, read_body
 from streams.gateway.health import health_routes
+from streams.gateway.keys import PREFIX, blank_keys
 from streams.gateway.openapi import description
 from streams.gateway.ports import AuthError, Caller, Keys
 from streams.gateway.problems import ProblemError, problem_response
+from streams.gateway.refused import RefusedLog
 from streams.gateway.replies import Response
 from streams.gateway.routes import Headers, Request, Route, Router
 from streams.gateway.services import Services
@@ -41,8 +45,14 @@ HEADER_BYTES_MAX: Final = 16 * 1024
 QUERY_FIELDS_MAX: Final = 32
 """Parameters of a query; no route has more than a few."""
 
+REFUSED_FROM: Final = 400
+"""Statuses from here on are told to the log."""
+
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._-]{1,64}\Z")
 _WAIT: Final = re.compile(r"(?:^|,)\s*wait\s*=\s*([0-9]{1,4})\s*(?:$|[,;])")
+
+KEY_PREFIX: Final = PREFIX.encode()
+"""Without it in a body there is no key in it: looked for before anything dearer."""
 
 _NOBODY: Final = Caller("", frozenset())
 NO_ROUTE: Final = "none"
@@ -51,6 +61,9 @@ NO_ROUTE: Final = "none"
 Scope = MutableMapping[str, Any]
 BODY_IS_HERE: Final = "tollgate.body_is_here"
 """In the scope of a request whose body has arrived whole."""
+
+ROUTE_NAME: Final = "tollgate.route"
+"""In the scope of a request that was answered: the name of its route."""
 
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
@@ -76,6 +89,7 @@ class Gateway:
         self._description: bytes | None = None
         self.routes: Sequence[Route] = (*routes, *health_routes(self.describe))
         self._router = Router(self.routes)
+        self._refused = RefusedLog()
 
     def describe(self) -> bytes:
         """`/openapi.json`, made when it is first asked for."""
@@ -106,21 +120,29 @@ class Gateway:
         if not _REQUEST_ID.match(request_id):
             request_id = self._services.new_id()
         route: Route | None = None
+        code = ""
         try:
             _check_sizes(scope)
+            check_unambiguous(scope, headers)
             route, params = self._find(scope)
             response = await self._answer(route, params, scope, headers, request_id, receive)
         except ClientGoneError:
             return
         except (ProblemError, AuthError) as error:
-            response = self._refusal(route, error)
+            code = error.code
+            response = self._refusal(route, error, headers)
         except Exception as fault:  # noqa: BLE001 - one request's fault is not the server's
             _log_fault(fault, route, request_id)
-            problem = ProblemError("internal", f"the fault is logged under request {request_id}")
-            response = self._refusal(route, problem)
+            code = "internal"
+            problem = ProblemError(code, f"the fault is logged under request {request_id}")
+            response = self._refusal(route, problem, headers)
         metrics, name = self._services.metrics, NO_ROUTE if route is None else route.name
+        scope[ROUTE_NAME] = name
         metrics.add(GATEWAY_REQUESTS, name, str(response.status))
-        metrics.observe(GATEWAY_SECONDS, self._now() - started, name)
+        now = self._now()
+        metrics.observe(GATEWAY_SECONDS, now - started, name)
+        if response.status >= REFUSED_FROM:
+            self._refused.tell(request_id, name, response.status, code, now - started, now)
         await _send(send, response, request_id)
 
     def _find(self, scope: Scope) -> tuple[Route, dict[str, str]]:
@@ -146,14 +168,22 @@ class Gateway:
         request_id: str,
         receive: Receive,
     ) -> Response:
-        caller = _NOBODY
+        caller, inside, bytes_max = _NOBODY, None, route.body_bytes_max
         if route.scope is not None:
-            caller = self._keys.check(route.present(headers), route.scope, None)
+            presented = route.present(headers)
+            if presented is None and route.key_in_body is not None:
+                inside, bytes_max = route.key_in_body, route.key_in_body.bytes_max
+            else:
+                caller = self._keys.check(presented, route.scope, None)
         body = b""
         if route.accepts:
             _check_media_type(route, headers)
             is_here = BODY_IS_HERE in scope
-            body = await read_body(receive, headers, route.body_bytes_max, is_here=is_here)
+            body = await read_body(receive, headers, bytes_max, is_here=is_here)
+        if inside is not None and route.scope is not None:
+            caller = self._keys.check(inside.find(headers, body), route.scope, None)
+        if KEY_PREFIX in body:
+            body = self._without_keys(route, body, request_id)
         query = scope["query_string"]
         request = Request(
             method=scope["method"],
@@ -168,13 +198,33 @@ class Gateway:
         )
         return await route.endpoint(self._services, request)
 
-    def _refusal(self, route: Route | None, error: ProblemError | AuthError) -> Response:
+    def _without_keys(self, route: Route, body: bytes, request_id: str) -> bytes:
+        """What a client puts into an event stays in the log for good, and a key has no business
+        there: its secret is blanked before anything reads the body."""
+        blanked, ids = blank_keys(body)
+        if ids:
+            log.warning(
+                "request %s to %s carried the secret of the key %s in its body; it was blanked. "
+                "Find who sends it, and rotate the key.",
+                request_id,
+                route.name,
+                ", ".join(ids),
+            )
+        return blanked
+
+    def _refusal(
+        self, route: Route | None, error: ProblemError | AuthError, headers: Headers
+    ) -> Response:
         if isinstance(error, AuthError):
             error = ProblemError(
                 error.code, error.message, retry_after_seconds=error.retry_after_seconds
             )
         self._services.metrics.add(GATEWAY_PROBLEMS, error.code)
-        return problem_response(error) if route is None else route.refuse(error)
+        if route is None:
+            return problem_response(error)
+        if route.refuse_to is not None:
+            return route.refuse_to(error, headers)
+        return route.refuse(error)
 
 
 def _check_sizes(scope: Scope) -> None:
@@ -228,6 +278,7 @@ def _log_fault(fault: Exception, route: Route | None, request_id: str) -> None:
         NO_ROUTE if route is None else route.name,
         type(fault).__name__,
         " < ".join(f"{frame.filename}:{frame.lineno}" for frame in reversed(frames[-8:])),
+        extra={"request_id": request_id},
     )
 
 

@@ -13,9 +13,8 @@ from schemas.ask import AskedExtension, AskedPreflight, AskedRelease, PreflightF
 from schemas.budget import Denomination
 from schemas.codec import AskRecord, decode_asked, to_plain
 from schemas.envelope import SCHEMA_VERSION
-from schemas.errors import RejectCode, RejectError
+from schemas.errors import RejectError
 from schemas.limits import ID_BYTES_MAX
-from schemas.partitioner import partition_of
 from schemas.structs import (
     AnsweredChange,
     AnsweredPreflight,
@@ -25,6 +24,7 @@ from schemas.structs import (
     TaskAnswered,
 )
 from schemas.times import MICROSECONDS, parse_time_us
+from streams.domain.decoding import customer_key
 from streams.domain.facts import SourceRecord
 from streams.gateway.asking import Asking, Decision, problem_of
 from streams.gateway.problems import ProblemError
@@ -101,20 +101,7 @@ def read_ask(record: SourceRecord, partition: int, partitions: int) -> OpenAsk:
     """The ask that a record of `asks` is. Raises RejectError, by the same codes and in the same
     order as the worker does for its topics."""
     asked = decode_asked(record.value)
-    customer = asked.customer_id.encode()
-    if record.key != customer:
-        raise RejectError(
-            RejectCode.WRONG_KEY,
-            "the record's key must be the UTF-8 bytes of customer_id",
-            "customer_id",
-        )
-    if partition_of(customer, partitions) != partition:
-        raise RejectError(
-            RejectCode.WRONG_PARTITION,
-            f"on partition {partition}, murmur2 gives {partition_of(customer, partitions)}: "
-            "set partitioner=murmur2_random in librdkafka clients",
-            "customer_id",
-        )
+    customer = customer_key(record, asked.customer_id, partition, partitions)
     due_us = record.appended_at_us + WAITED_SECONDS * MICROSECONDS
     if asked.ask_before is not None:
         last_us = record.appended_at_us + WAITED_SECONDS_MAX * MICROSECONDS

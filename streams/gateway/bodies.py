@@ -29,6 +29,9 @@ their stack with it."""
 _GZIP_WINDOW: Final = 31
 """zlib's number for a gzip header, and nothing else, before 32 KiB of window."""
 
+_ZLIB_WINDOW: Final = 15
+"""The same for a zlib header, which is what HTTP calls deflate."""
+
 _TOKEN: Final = re.compile(rb'"(?:[^"\\]|\\.)*+"|[\[{]|[\]}]', re.DOTALL)
 
 
@@ -101,26 +104,28 @@ def _decompressed(raw: bytes, encoding: str, bytes_max: int) -> bytes:
     if encoding in ("", "identity"):
         return raw
     if encoding == "gzip":
-        return _gunzipped(raw, bytes_max)
+        return _inflated(raw, bytes_max, _GZIP_WINDOW, encoding)
     if encoding == "zstd":
         return _unpacked_zstd(raw, bytes_max)
+    if encoding == "deflate":
+        return _inflated(raw, bytes_max, _ZLIB_WINDOW, encoding)
     raise ProblemError(
         "unsupported_encoding",
-        "content-encoding may be gzip or zstd",
-        headers={"accept-encoding": "gzip, zstd"},
+        "content-encoding may be gzip, deflate or zstd",
+        headers={"accept-encoding": "gzip, deflate, zstd"},
     )
 
 
-def _gunzipped(raw: bytes, bytes_max: int) -> bytes:
-    stream = zlib.decompressobj(_GZIP_WINDOW)
+def _inflated(raw: bytes, bytes_max: int, window: int, encoding: str) -> bytes:
+    stream = zlib.decompressobj(window)
     try:
         content = stream.decompress(raw, bytes_max + 1)
     except zlib.error as error:
-        raise ProblemError("bad_encoding", f"not gzip: {error}") from None
+        raise ProblemError("bad_encoding", f"not {encoding}: {error}") from None
     if len(content) > bytes_max:
         raise _oversized(bytes_max)
     if not stream.eof or stream.unused_data:
-        raise ProblemError("bad_encoding", "not one whole gzip member")
+        raise ProblemError("bad_encoding", f"not one whole {encoding} stream")
     return content
 
 

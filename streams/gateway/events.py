@@ -41,17 +41,17 @@ async def post_events(services: Services, request: Request) -> Response:
     """One event or up to 1,000: results by event, in their order."""
     items, several = _items(request)
     checked = [_checked(item, request.caller) for item in items]
-    places = await _append(services, checked)
+    places = await append_items(services, checked)
     if not several:
         return _single(checked[0], places[0])
     for item in checked:
         if isinstance(item, ProblemError):
             services.metrics.add(GATEWAY_PROBLEMS, item.code)
     results = [
-        _result(index, item, place)
+        item_result(index, item, place)
         for index, (item, place) in enumerate(zip(checked, places, strict=True))
     ]
-    return _several(results)
+    return answer_by_item(results)
 
 
 def _items(request: Request) -> tuple[Sequence[tuple[str, bytes] | ProblemError], bool]:
@@ -94,8 +94,9 @@ def _checked(item: tuple[str, bytes] | ProblemError, caller: Caller) -> Item:
     return topic, body.customer_id, value, body.event_id
 
 
-async def _append(services: Services, items: Sequence[Item]) -> list[Appended | None]:
-    """Where each event stands now, None for one that was refused or whose append is not known."""
+async def append_items(services: Services, items: Sequence[Item]) -> list[Appended | None]:
+    """Appends. Where each event stands now, None for one that was refused or whose append is not
+    known."""
     places: list[Appended | None] = [None] * len(items)
     for topic in KINDS.values():
         chosen = [
@@ -114,7 +115,8 @@ async def _append(services: Services, items: Sequence[Item]) -> list[Appended | 
     return places
 
 
-def _not_acknowledged() -> ProblemError:
+def not_acknowledged() -> ProblemError:
+    """The problem of an event that may or may not be in the log."""
     return ProblemError(
         "log_unavailable", "the log did not acknowledge the event; send it again with the same id"
     )
@@ -124,13 +126,14 @@ def _single(item: Item, place: Appended | None) -> Response:
     if isinstance(item, ProblemError):
         raise item
     if place is None:
-        raise _not_acknowledged()
-    return _several([_result(0, item, place)])
+        raise not_acknowledged()
+    return answer_by_item([item_result(0, item, place)])
 
 
-def _result(index: int, item: Item, place: Appended | None) -> dict[str, Any]:
+def item_result(index: int, item: Item, place: Appended | None) -> dict[str, Any]:
+    """The fields of an `ItemTold`."""
     if isinstance(item, ProblemError) or place is None:
-        problem = item if isinstance(item, ProblemError) else _not_acknowledged()
+        problem = item if isinstance(item, ProblemError) else not_acknowledged()
         return {
             "index": index,
             "status": "refused" if problem is item else "unavailable",
@@ -148,7 +151,7 @@ def _result(index: int, item: Item, place: Appended | None) -> dict[str, Any]:
     }
 
 
-def _several(results: Sequence[Mapping[str, Any]]) -> Response:
+def answer_by_item(results: Sequence[Mapping[str, Any]]) -> Response:
     """202 where all are in the log, 207 where some are; else a problem that lists them all."""
     counts = {
         status: sum(result["status"] == status for result in results)

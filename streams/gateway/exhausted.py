@@ -3,7 +3,7 @@
 from schemas import rpc
 from schemas.money import parse_signed_amount
 from schemas.structs import Usage
-from streams.gateway.agentbill_usage import total
+from streams.domain.rating import total_tokens
 
 
 def was_spent_before(answer: rpc.RecordAnswer, usage: Usage) -> bool:
@@ -20,7 +20,7 @@ def was_spent_before(answer: rpc.RecordAnswer, usage: Usage) -> bool:
         return True
     used = {
         "unit": parse_signed_amount(str(entry.units)),
-        "token": 0 if usage.tokens is None else parse_signed_amount(str(total(usage.tokens))),
+        "token": parse_signed_amount(str(total_tokens(usage.tokens))),
         "usd": parse_signed_amount(entry.cost) if entry.currency == "USD" else 0,
     }
     return account is not None and any(

@@ -41,8 +41,10 @@ BEHIND_SECONDS_MAX: Final = 4.0
 revoked. A revocation is promised to count within 5 s; a second of them is for its way here."""
 
 _SHAPE: Final = re.compile(r"agb_([0-9a-f]{16})_([0-9a-f]{48})")
+_IN_BODY: Final = re.compile(rb"(agb_([0-9a-f]{16})_)([0-9a-f]{48})")
 _DOMAIN: Final = b"tollgate.apikey"
 _NOBODY: Final = bytes(DIGEST_BYTES)
+_BLANK: Final = b"0" * 2 * SECRET_BYTES
 
 UNKNOWN: Final = "there is no such key"
 """The same for an unknown id and a wrong secret: nothing is told to who guesses."""
@@ -71,6 +73,16 @@ def key_digest(key_id: str, secret: bytes) -> bytes:
     return blake2b(
         secret, digest_size=DIGEST_BYTES, key=key_id.encode("ascii"), person=_DOMAIN
     ).digest()
+
+
+def blank_keys(body: bytes) -> tuple[bytes, list[str]]:
+    """The body with zeros for the secret of every key in it, and the ids of those keys.
+
+    As long as it was, so that it stays what it is, JSON or protobuf, and the same body sent again
+    becomes the same one again.
+    """
+    ids = sorted({found[2].decode() for found in _IN_BODY.finditer(body) if found[3] != _BLANK})
+    return (_IN_BODY.sub(rb"\g<1>" + _BLANK, body), ids) if ids else (body, ids)
 
 
 def state_of(record: ApiKey, now_us: int) -> str:

@@ -16,7 +16,9 @@ from streams.gateway.messages import ProblemTold
 from streams.gateway.problems import CODES, PROBLEM_JSON, problem_response
 from streams.gateway.routes import Described, Route
 
-EVERY_ROUTE: Final = ("bad_query", "path_too_long", "headers_too_large", "internal", "overloaded")
+EVERY_ROUTE: Final = (
+    *("ambiguous", "bad_query", "path_too_long", "headers_too_large", "internal", "overloaded"),
+)
 """Codes that every route can answer."""
 
 EVERY_KEYED_ROUTE: Final = (
@@ -170,11 +172,12 @@ class _Operation:
 
     def _answer(self, told: Described) -> Schema:
         content: Schema = {} if told.model is None else {"schema": self._schema(told.model)}
-        return {"description": told.description, "content": {told.media_type: content}}
+        media_types = {told.media_type: content} | {name: {} for name in told.also}
+        return {"description": told.description, "content": media_types}
 
     def _problem(self, codes: list[str]) -> Schema:
         text = "; ".join(f"`{code}`: {CODES[code].title}" for code in codes)
-        if self._route.refuse is not problem_response:
+        if self._route.refuse is not problem_response or self._route.refuse_to is not None:
             return {"description": text}
         schema = self._schema(ProblemTold)
         return {"description": text, "content": {PROBLEM_JSON.decode(): {"schema": schema}}}

@@ -26,6 +26,7 @@ __all__ = [
     "Described",
     "Endpoint",
     "Headers",
+    "KeyInBody",
     "Parameter",
     "Request",
     "Response",
@@ -85,6 +86,19 @@ class Described:
     description: str
     model: type[BaseModel] | None = None
     media_type: str = "application/json"
+    also: tuple[str, ...] = ()
+    """Other media types, of a form that is not described."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyInBody:
+    """How a key is found in the body of a request whose headers carry none.
+
+    Such a body is read before anybody is known, hence within bounds of its own.
+    """
+
+    find: Callable[[Headers, bytes], str | None]
+    bytes_max: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +130,9 @@ class Route:
     """After decompression."""
     present: Callable[[Headers], str | None] = bearer
     refuse: Callable[[ProblemError], Response] = problem_response
+    refuse_to: Callable[[ProblemError, Headers], Response] | None = None
+    """Where the form of an error depends on the request: takes the place of `refuse`."""
+    key_in_body: KeyInBody | None = None
 
 
 _PLACE: Final = re.compile(r"\{([a-z_]+)(\*?)\}")

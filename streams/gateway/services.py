@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from streams.gateway.asking import Asking
+from streams.gateway.paid_catalogue import Catalogue
 from streams.gateway.ports import Directory, Entries
 from streams.metrics import Metrics
 
@@ -37,3 +38,4 @@ class Services:
     record_seconds: float = RECORD_SECONDS
     upgrade_url: str = ""
     entries: Entries | None = None
+    catalogue: Catalogue | None = None

@@ -36,29 +36,37 @@ TOKENS: Final = (
 )
 """All tokens of a row, as `domain.budget.entry_tokens` adds them up."""
 
+BURNS_AND_RETURNS: Final = (
+    "arrayConcat(arrayMap(one -> (one.grant_id, one.amount), burns), "
+    "arrayMap(one -> (one.grant_id, toDecimal128(-one.amount, 12)), returned))"
+)
+"""What an entry takes from grants and, negative, gives back to them."""
+
 BURNS_SQL: Final = f"""
 SELECT
-    burn.grant_id,
+    burn.1,
     max(toUnixTimestamp64Micro(decided_at)),
-    toString(sum(toDecimal256(burn.amount, 12)))
+    toString(sum(toDecimal256(burn.2, 12)))
 FROM ledger
-ARRAY JOIN burns AS burn
-WHERE customer_id = {{customer:String}} AND kind = 'usage' AND {WITHIN_CUT}
-GROUP BY burn.grant_id, toStartOfDay(decided_at, 'UTC')
+ARRAY JOIN {BURNS_AND_RETURNS} AS burn
+WHERE customer_id = {{customer:String}} AND kind IN ('usage', 'adjustment') AND {WITHIN_CUT}
+GROUP BY burn.1, toStartOfDay(decided_at, 'UTC')
 ORDER BY 2
 """  # noqa: S608 - our own condition
-"""Burns by grant and day: periods begin at midnight in UTC, with an anchor as well."""
+"""Burns, less what adjustments gave back, by grant and day: periods begin at midnight in UTC, with
+an anchor as well."""
 
 USED_SQL: Final = f"""
 SELECT
     currency,
     countIf(kind = 'usage'),
-    countIf(kind = 'signal'),
+    toInt64(countIf(kind = 'signal')) - countIf(kind = 'void'),
     sum(toUInt128(units)),
     sum({TOKENS}),
     toString(sum(toDecimal256(cost, 12) + toDecimal256(provisional, 12)))
 FROM ledger
-WHERE customer_id = {{customer:String}} AND kind IN ('usage', 'signal') AND {WITHIN_CUT}
+WHERE customer_id = {{customer:String}} AND kind IN ('usage', 'adjustment', 'signal', 'void')
+    AND {WITHIN_CUT}
 GROUP BY currency
 ORDER BY currency
 """  # noqa: S608 - our own condition
@@ -71,9 +79,9 @@ SELECT number, toString(sum(amount))
 FROM
 (
     SELECT
-        generation,
-        sequence,
-        toUnixTimestamp64Micro(decided_at) AS decided_us,
+        if(kind = 'usage', generation, charged_generation) AS counted_generation,
+        if(kind = 'usage', sequence, charged_sequence) AS counted_sequence,
+        toUnixTimestamp64Micro(if(kind = 'usage', decided_at, charged_at)) AS counted_us,
         arrayJoin([
             ('unit', toDecimal256(units, 12)),
             ('token', toDecimal256({TOKENS}, 12)),
@@ -92,16 +100,17 @@ FROM
             toUInt32(0)
         ) AS number
     FROM ledger
-    WHERE customer_id = {{customer:String}} AND kind = 'usage' AND {WITHIN_CUT}
+    WHERE customer_id = {{customer:String}} AND kind IN ('usage', 'adjustment') AND {WITHIN_CUT}
 )
 WHERE number > 0
-    AND decided_us >= {{froms:Array(Int64)}}[number]
-    AND (generation, sequence)
+    AND counted_us >= {{froms:Array(Int64)}}[number]
+    AND (counted_generation, counted_sequence)
         > ({{generations:Array(UInt32)}}[number], {{sequences:Array(UInt64)}}[number])
 GROUP BY number
 """  # noqa: S608 - our own condition
 """What counts against limits, by the limit's number from 1 on: each bounds a denomination of the
-whole customer or of one agent, from an entry and from a time on."""
+whole customer or of one agent, from an entry and from a time on. An adjustment counts where the
+charge that it corrects does."""
 
 
 @dataclass(slots=True)

@@ -1,13 +1,15 @@
 """Draft invoices: one customer, one month, from the rows that ClickHouse holds.
 
-The SQL says what `streams.domain.invoices.draft` says; a test compares the two on generated
+The SQL says what `streams.domain.drafts.draft` says; a test compares the two on generated
 entries. Sums run in Decimal(76, 12), because a sum of Decimal(38, 12) wraps without a word."""
 
 from dataclasses import dataclass
 from typing import Final
 
 from schemas.money import PICO
-from streams.domain.invoices import TOKEN_CLASSES, Draft, Figures, LineKey, Period
+from streams.domain.drafts import Draft, Figures, LineKey
+from streams.domain.invoices.tallies import TOKEN_CLASSES
+from streams.domain.months import Period
 from streams.invoicing.asof import WITHIN_CUT, Mark, places_of, read_cut
 from streams.ports import Warehouse
 
@@ -17,12 +19,12 @@ _COUNTS: Final = ("units", "covered_units", *TOKEN_CLASSES, "covered_tokens")
 LINES_SQL: Final = f"""
 SELECT
     provider, model, cost_basis, currency,
-    count(),
+    countIf(kind = 'usage'),
     {", ".join(f"sum(toUInt128({name}))" for name in _COUNTS)},
     {", ".join(f"toString(sum(toDecimal256({name}, 12)))" for name in _MONEY)}
 FROM ledger
 WHERE customer_id = {{customer:String}}
-  AND kind = 'usage'
+  AND kind IN ('usage', 'adjustment')
   AND occurred_at >= fromUnixTimestamp64Micro({{from_us:Int64}}, 'UTC')
   AND occurred_at < fromUnixTimestamp64Micro({{to_us:Int64}}, 'UTC')
   AND {WITHIN_CUT}

@@ -50,7 +50,7 @@ def entries_before(
 def _entry(row: Sequence[Any]) -> dict[str, Any]:
     generation, sequence, entry_id, kind, decided_us, occurred_us, *rest = row
     texts, (units, cost, currency, cost_basis, denomination, amount) = rest[:7], rest[7:]
-    is_usage = kind == "usage"
+    has_cost = kind in ("usage", "adjustment")
     return {
         "place": f"{generation}-{sequence}",
         "entry_id": entry_id,
@@ -59,9 +59,9 @@ def _entry(row: Sequence[Any]) -> dict[str, Any]:
         "occurred_at": format_time(occurred_us),
         **{name: text or None for name, text in zip(_TEXTS, texts, strict=True)},
         "units": units,
-        "cost": cost if is_usage else None,
-        "currency": currency if is_usage else None,
-        "cost_basis": cost_basis if is_usage else None,
+        "cost": cost if has_cost else None,
+        "currency": currency if has_cost else None,
+        "cost_basis": cost_basis if has_cost else None,
         "denomination": denomination or None,
         "amount": amount if denomination else None,
     }

@@ -35,12 +35,12 @@ CALLS_SQL: Final = f"""
 SELECT
     agent_id,
     (generation, sequence) > ({{generation:UInt32}}, {{sequence:UInt64}}) AS counts,
-    count(),
+    countIf(NOT adjusts),
     sum(toUInt128(units)),
     sum(toUInt128(tokens)),
     toString(sum(toDecimal256(usd, 12))),
     countIf(usage_missing),
-    countIf(unpriced)
+    sum(if(adjusts, -1, 1) * toInt64(unpriced))
 FROM ledger
 WHERE {OF_TASK_REF} AND kind = 'settlement' AND {WITHIN_CUT}
 GROUP BY agent_id, counts

@@ -6,6 +6,14 @@ count (`sources`). Owns no rule of billing: what a decision can see is a record 
 """
 
 from streams.settings.fields import Settings, environment_name, flag_name, is_secret
-from streams.settings.sources import load_settings
+from streams.settings.sources import Reading, load_settings, read_settings
 
-__all__ = ["Settings", "environment_name", "flag_name", "is_secret", "load_settings"]
+__all__ = [
+    "Reading",
+    "Settings",
+    "environment_name",
+    "flag_name",
+    "is_secret",
+    "load_settings",
+    "read_settings",
+]

@@ -71,11 +71,23 @@ def _lowered(value: object) -> object:
     return value.lower() if isinstance(value, str) else value
 
 
+def _raised(value: object) -> object:
+    return value.upper() if isinstance(value, str) else value
+
+
 Port = Annotated[int, Field(ge=0, le=limits.PORT_MAX)]
 Listen = Annotated[str, AfterValidator(_listen)]
 GivenFile = Annotated[Path, BeforeValidator(_not_empty), AfterValidator(expanded)]
 Directory = Annotated[Path, BeforeValidator(_not_empty), AfterValidator(expanded)]
+KafkaProtocol = Annotated[
+    Literal["plaintext", "ssl", "sasl_plaintext", "sasl_ssl"], BeforeValidator(_lowered)
+]
+KafkaMechanism = Annotated[
+    Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512", "GSSAPI", "OAUTHBEARER"],
+    BeforeValidator(_raised),
+]
 LogLevel = Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lowered)]
+LogFormat = Annotated[Literal["text", "json"], BeforeValidator(_lowered)]
 
 
 class Settings(BaseModel):
@@ -115,6 +127,43 @@ class Settings(BaseModel):
         description="Heap of the embedded Kafka in MiB.",
     )
 
+    kafka_security_protocol: KafkaProtocol = Field(
+        default="plaintext",
+        description="How to talk to an existing Kafka: with TLS (ssl), with user and password or "
+        "token (sasl_plaintext), with both (sasl_ssl).",
+    )
+    kafka_sasl_mechanism: KafkaMechanism | None = Field(
+        default=None, description="How to say who this is; needed with sasl_plaintext or sasl_ssl."
+    )
+    kafka_sasl_username: str | None = Field(
+        default=None,
+        min_length=1,
+        max_length=limits.KAFKA_USER_CHARS_MAX,
+        description="User of Kafka, for PLAIN and SCRAM. Give each role its own.",
+    )
+    kafka_sasl_password: SecretStr | None = Field(
+        default=None,
+        max_length=limits.PASSWORD_CHARS_MAX,
+        description="Password of that user.",
+    )
+    kafka_sasl_token_file: GivenFile | None = Field(
+        default=None,
+        description="File with a token for OAUTHBEARER, read anew for each connection.",
+    )
+    kafka_tls_ca: GivenFile | None = Field(
+        default=None,
+        description="PEM file of the authorities that sign the brokers' certificates. Not given: "
+        "those that this machine trusts.",
+    )
+    kafka_tls_certificate: GivenFile | None = Field(
+        default=None,
+        description="PEM file of this client's own certificate with its chain (mutual TLS).",
+    )
+    kafka_tls_key: GivenFile | None = Field(
+        default=None,
+        description="PEM file of the private key that belongs to it, without a password.",
+    )
+
     clickhouse_url: Annotated[str, AfterValidator(_http_url)] | None = Field(
         default=None,
         description="Existing ClickHouse as http://host:port. Not given: the embedded one.",
@@ -130,6 +179,11 @@ class Settings(BaseModel):
         max_length=limits.PASSWORD_CHARS_MAX,
         description="Password of that user. Not given: the one generated for the embedded server.",
     )
+    clickhouse_tls_ca: GivenFile | None = Field(
+        default=None,
+        description="PEM file of the authorities that may have signed the certificate of an "
+        "https:// address. Not given: those that the system trusts.",
+    )
     clickhouse_database: str = Field(
         default="tollgate",
         pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$",
@@ -140,6 +194,13 @@ class Settings(BaseModel):
     )
     clickhouse_tcp_port: Port = Field(
         default=19000, description="Native port of the embedded ClickHouse; 0 picks a free one."
+    )
+
+    clickhouse_cluster: str | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z_][A-Za-z0-9_]{0,62}$",
+        description="Cluster of ClickHouse on which tables are replicated and sharded (docs/"
+        "scale.md). Not given: one server. Never changed once the tables are there.",
     )
 
     topic_prefix: str = Field(
@@ -166,15 +227,6 @@ class Settings(BaseModel):
         pattern=r"^[A-Za-z0-9._-]+$",
         max_length=limits.APP_ID_CHARS_MAX,
         description="Begins consumer groups, transactional ids and changelog topics.",
-    )
-    worker_web_host: str = Field(
-        default="127.0.0.1",
-        min_length=1,
-        max_length=255,
-        description="Address on which a worker's own web server listens.",
-    )
-    worker_web_port: Port = Field(
-        default=0, description="Port of a worker's own web server; 0 turns it off."
     )
     session_timeout_seconds: float = Field(
         default=6.0,
@@ -263,6 +315,20 @@ class Settings(BaseModel):
     )
 
     log_level: LogLevel = Field(default="info", description="Least severe message that is logged.")
+    log_format: LogFormat = Field(
+        default="text", description="How it is logged: lines for people, or one JSON object a line."
+    )
+    metrics_listen: Listen | None = Field(
+        default=None,
+        description="Where worker, sink and gateway answer /metrics, /live and /ready, host:port; "
+        "one for each of them on a machine. Not given: nowhere. Under `tollgate up` the worker "
+        "has this port and the sink the next.",
+    )
+    otel_endpoint: Annotated[str, AfterValidator(_page_url)] | None = Field(
+        default=None,
+        description="OTLP collector that gets Tollgate's own traces, such as "
+        "http://127.0.0.1:4318; needs the extra `otel`. Not given: none are made.",
+    )
 
     @property
     def embedded_kafka(self) -> bool:

@@ -1,11 +1,12 @@
 """The table of all settings as a reader of the documentation sees it, made from the fields."""
 
-from typing import Final, get_args
+from typing import Final
 
-import annotated_types
 from pydantic.fields import FieldInfo
 
+from streams.settings.allowed import allowed
 from streams.settings.fields import Settings, environment_name, flag_name, is_secret
+from streams.settings.given import FILE_SUFFIX
 
 _HEAD: Final = """# Settings
 
@@ -18,8 +19,14 @@ file, the file before the default. The environment file is the one given by `--e
 blank lines and lines that begin with `#` are passed over, nothing is expanded. A `TOLLGATE_` name
 that is not in this table is refused, and all faults are reported together.
 
+A secret has no flag, because every user of a machine can read the arguments of a process. Its value
+may stand in a file of its own instead, which the name with `_FILE` gives:
+`TOLLGATE_CLICKHOUSE_PASSWORD_FILE=/run/secrets/clickhouse`. One line end at the end of the file is
+not part of the secret. Both forms in one source are a fault; otherwise the stronger source counts.
+
 `tollgate config check` reads everything and connects to nothing; `tollgate config show` prints
-what is in force, without secrets.
+what is in force and where it was given, without secrets. [Configuration](configuration.md) says how
+to keep secrets, and how to change certificates.
 
 | setting | default | allowed | meaning |
 |---|---|---|---|
@@ -34,33 +41,7 @@ def reference_markdown() -> str:
 
 def _row(field: str, info: FieldInfo) -> str:
     name = environment_name(field)
-    how = "no flag" if is_secret(field) else flag_name(field)
+    how = name + FILE_SUFFIX if is_secret(field) else flag_name(field)
     default = "not given" if info.default is None else f"`{info.default}`"
-    return f"| `{name}`<br>`{how}` | {default} | {_allowed(info)} | {info.description} |"
-
-
-def _allowed(info: FieldInfo) -> str:
-    """Say in words what a field takes: its bounds, its choices, its pattern or its kind."""
-    low: object = None
-    high: object = None
-    longest: object = None
-    pattern: str | None = None
-    for bound in info.metadata:
-        if isinstance(bound, annotated_types.Ge):
-            low = bound.ge
-        elif isinstance(bound, annotated_types.Le):
-            high = bound.le
-        elif isinstance(bound, annotated_types.MaxLen):
-            longest = bound.max_length
-        pattern = getattr(bound, "pattern", None) or pattern
-    if low is not None and high is not None:
-        return f"{low} … {high}"
-    choices = [str(choice) for choice in get_args(info.annotation) if isinstance(choice, str)]
-    if choices:
-        return ", ".join(choices)
-    if pattern:
-        pattern = pattern.replace("|", "\\|")
-        return f"`{pattern}`" + (f", {longest} characters" if longest else "")
-    if longest:
-        return f"text, {longest} characters"
-    return "see meaning"
+    bounds = allowed(info) or "see meaning"
+    return f"| `{name}`<br>`{how}` | {default} | {bounds} | {info.description} |"

@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Final
 
 from streams.errors import FaultError, SetupError
-from streams.ports import SchemaTarget
+from streams.ports import SchemaTarget, Warehouse
+from streams.sink.cluster import for_cluster
 
 TABLE: Final = "migrations"
 
@@ -35,7 +36,8 @@ once."""
 _FILE_NAME = re.compile(r"(\d{4})_([a-z0-9_]+)\.sql")
 _IDEMPOTENT = re.compile(
     r"(CREATE (TABLE|VIEW) IF NOT EXISTS|CREATE OR REPLACE VIEW|DROP (TABLE|VIEW) IF EXISTS"
-    r"|ALTER TABLE \w+\s+(ADD (COLUMN|INDEX|PROJECTION) IF NOT EXISTS|MODIFY|COMMENT COLUMN))\b"
+    r"|ALTER TABLE \w+\s+(ADD (COLUMN|INDEX|PROJECTION) IF NOT EXISTS|MODIFY|COMMENT COLUMN"
+    r"|MATERIALIZE (INDEX|PROJECTION) IF EXISTS))\b"
 )
 
 
@@ -136,13 +138,23 @@ def missing(known: Iterable[Migration], applied: Iterable[Applied]) -> list[Migr
     return [migration for number, migration in sorted(by_number.items()) if number not in done]
 
 
-def migrate(target: SchemaTarget, known: list[Migration]) -> list[Migration]:
-    """Applies what the database lacks and returns it. Raises SetupError as `missing` does, and
+def migrate(
+    target: SchemaTarget, known: list[Migration], cluster: str | None = None
+) -> list[Migration]:
+    """Applies what the database lacks and returns it; with a `cluster`, on all of its servers.
+
+    Raises SetupError as `missing` does, or where the tables were made for another layout, and
     FaultError where the record of what was applied is not to be trusted."""
-    target.execute(CREATE_TABLE)
+    for statement in statements_of([CREATE_TABLE], cluster, set()):
+        target.execute(statement)
+    _check_layout(target, cluster)
     lacking = missing(known, read_applied(target))
-    for migration in lacking:
-        for statement in migration.statements:
+    views: set[str] = set()
+    for migration in known:
+        statements = statements_of(migration.statements, cluster, views)
+        if migration not in lacking:
+            continue
+        for statement in statements:
             target.execute(statement)
         row = {"number": migration.number, "name": migration.name, "sha256": migration.sha256}
         target.record(TABLE, row, token=f"migration:{migration.number}")
@@ -155,7 +167,41 @@ def migrate(target: SchemaTarget, known: list[Migration]) -> list[Migration]:
     return lacking
 
 
-def read_applied(target: SchemaTarget) -> list[Applied]:
+def statements_of(statements: Iterable[str], cluster: str | None, views: set[str]) -> Iterable[str]:
+    """What is executed of a migration: its statements, or what they are on a cluster; `views` as in
+    `for_cluster`."""
+    return tuple(for_cluster(statements, cluster, views)) if cluster else tuple(statements)
+
+
+def _check_layout(target: SchemaTarget, cluster: str | None) -> None:
+    """Raises SetupError where the tables were made for one server and a cluster is asked for, or
+    the other way round."""
+    [[engine]] = target.query(
+        f"SELECT engine FROM system.tables WHERE database = currentDatabase() AND name = '{TABLE}'"  # noqa: S608 - a constant
+    ).rows
+    if str(engine).startswith("Replicated") != bool(cluster):
+        was = "a cluster" if str(engine).startswith("Replicated") else "one server"
+        raise SetupError(
+            f"the tables of this database were made for {was}",
+            action="TOLLGATE_CLICKHOUSE_CLUSTER is for databases that are made with it. Give "
+            "another TOLLGATE_CLICKHOUSE_DATABASE and let sinks fill it from the log "
+            "(docs/scale.md).",
+        )
+
+
+def refuse_newer(target: Warehouse, known: list[Migration]) -> None:
+    """Raises SetupError where a newer release has migrated the database: this one might not fill
+    columns that it does not know. Tables that are missing are not its affair."""
+    try:
+        applied = read_applied(target)
+    except SetupError:
+        return  # no such table yet: whoever inserts will say so
+    newer = [row for row in applied if row.number > len(known)]
+    if newer:
+        missing(known, newer)
+
+
+def read_applied(target: Warehouse) -> list[Applied]:
     """What the database says it has."""
     answer = target.query(f"SELECT DISTINCT number, name, toString(sha256) FROM {TABLE}")  # noqa: S608 - a constant
     return [Applied(int(number), str(name), str(sha256)) for number, name, sha256 in answer.rows]

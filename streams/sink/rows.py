@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 from schemas.codec import decode_mark, join_rows
-from streams.domain.invoices import Period, month_containing
+from streams.domain.months import Period, month_containing
 from streams.errors import FaultError
 from streams.ports import OutboundRecord
 

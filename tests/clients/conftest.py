@@ -2,10 +2,12 @@
 
 import secrets
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.clients.node import PAID, node_project
 from tests.clients.providers import Providers
 from tests.clients.sdk import AgentBillClient
 from tests.clients.serving import served
@@ -50,6 +52,12 @@ def providers() -> Iterator[Providers]:
     with served(app) as url:
         app.url = url
         yield app
+
+
+@pytest.fixture(scope="session")
+def paid_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A Node project with Paid's client."""
+    return node_project(tmp_path_factory.mktemp("paid"), PAID)
 
 
 @pytest.fixture

@@ -1,17 +1,23 @@
-"""A Node project with AgentBill's package of npm, in a folder of the test's own."""
+"""Node projects with clients' packages of npm, in a folder of the test's own."""
 
 import json
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
 HERE: Final = Path(__file__).parent
 
-PACKAGES: Final = {"agentbill": "0.1.1"}
-"""As npm has them."""
+AGENTBILL: Final = {"agentbill": "0.1.1"}
+PAID: Final = {
+    "@paid-ai/paid-node": "1.7.1",
+    "@anthropic-ai/sdk": "1.12.0",
+    "openai": "6.49.0",
+}
+"""As npm has them, with the providers' own clients that its wrappers go around."""
 
 INSTALL_SECONDS_MAX: Final = 120
 
@@ -29,9 +35,9 @@ def program(name: str) -> str:
     return found
 
 
-def node_project(folder: Path) -> Path:
+def node_project(folder: Path, packages: Mapping[str, str] = AGENTBILL) -> Path:
     """Installs the packages and puts the programs beside them."""
-    package = {"name": "clients", "private": True, "type": "module", "dependencies": PACKAGES}
+    package = {"name": "clients", "private": True, "type": "module", "dependencies": packages}
     (folder / "package.json").write_text(json.dumps(package), encoding="utf-8")
     done = subprocess.run(
         [program("npm"), "install", "--no-audit", "--no-fund", "--prefer-offline"],
@@ -42,5 +48,6 @@ def node_project(folder: Path) -> Path:
         timeout=INSTALL_SECONDS_MAX,
     )
     assert done.returncode == 0, done.stderr
-    shutil.copy(HERE / "metered.mjs", folder)
+    for path in HERE.glob("*.mjs"):
+        shutil.copy(path, folder)
     return folder

@@ -27,13 +27,18 @@ ANTHROPIC_TOKENS: Final = 5_132
 
 
 class Providers:
-    """Both providers. `fixed_id` makes every response carry the same id, as some servers do."""
+    """Both providers. `fixed_id` makes every response carry the same id, as some servers do. A
+    model whose name begins with `priced-` answers under it, the others under a real one's."""
 
     def __init__(self) -> None:
         self.url = ""
         self.fixed_id = ""
         self.calls = 0
+        self._asked = ""
         self._numbers = itertools.count(1)
+
+    def _model(self, real: str) -> str:
+        return self._asked if self._asked.startswith("priced-") else real
 
     def _id(self, prefix: str) -> str:
         return self.fixed_id or f"{prefix}_{next(self._numbers)}"
@@ -45,24 +50,29 @@ class Providers:
             body += message.get("body", b"")
             if not message.get("more_body"):
                 break
-        asked = json.loads(body)
         self.calls += 1
-        path, streamed = scope["path"], asked.get("stream", False)
+        await self.answer(scope["path"], json.loads(body), send)
+
+    async def answer(self, path: str, asked: Any, send: Send) -> None:
+        """Answers one call, whose body was JSON."""
+        self._asked, streamed = str(asked["model"]), asked.get("stream", False)
         if asked["model"] == "boom":
-            await _send_json(send, 400, {"error": {"message": "bad model", "type": "invalid"}})
+            await send_json(send, 400, {"error": {"message": "bad model", "type": "invalid"}})
         elif path.endswith("/chat/completions"):
             missing = asked["model"] == "silent"
             if streamed:
                 told = asked.get("stream_options", {}).get("include_usage", False)
                 await _send_events(send, self._chat_chunks(usage=told and not missing))
             else:
-                await _send_json(send, 200, self._chat(missing=missing))
+                await send_json(send, 200, self._chat(missing=missing))
         elif path.endswith("/responses"):
-            await _send_json(send, 200, self._response())
+            await send_json(send, 200, self._response())
+        elif path.endswith("/embeddings"):
+            await send_json(send, 200, self._embeddings())
         elif streamed:
             await _send_events(send, self._message_events(), named=True)
         else:
-            await _send_json(send, 200, self._message())
+            await send_json(send, 200, self._message())
 
     def _chat(self, *, missing: bool) -> dict[str, Any]:
         choice = {"index": 0, "finish_reason": "stop", "logprobs": None}
@@ -71,7 +81,7 @@ class Providers:
             "id": self._id("chatcmpl"),
             "object": "chat.completion",
             "created": 1763650000,
-            "model": "gpt-4o-mini-2024-07-18",
+            "model": self._model("gpt-4o-mini-2024-07-18"),
             "service_tier": "default",
             "choices": [choice],
         }
@@ -82,7 +92,7 @@ class Providers:
             "id": self._id("chatcmpl"),
             "object": "chat.completion.chunk",
             "created": 1763650000,
-            "model": "gpt-4o-mini-2024-07-18",
+            "model": self._model("gpt-4o-mini-2024-07-18"),
         }
         for word in ("Hel", "lo"):
             delta = {"index": 0, "delta": {"content": word}, "finish_reason": None}
@@ -98,7 +108,7 @@ class Providers:
             "object": "response",
             "created_at": 1763650000,
             "status": "completed",
-            "model": "gpt-5-mini-2025-08-07",
+            "model": self._model("gpt-5-mini-2025-08-07"),
             "parallel_tool_calls": True,
             "tool_choice": "auto",
             "tools": [],
@@ -112,12 +122,20 @@ class Providers:
             },
         }
 
+    def _embeddings(self) -> dict[str, Any]:
+        return {
+            "object": "list",
+            "model": self._model("text-embedding-3-small"),
+            "data": [{"object": "embedding", "index": 0, "embedding": [0.1, 0.2]}],
+            "usage": {"prompt_tokens": 8, "total_tokens": 8},
+        }
+
     def _message(self) -> dict[str, Any]:
         return {
             "id": self._id("msg"),
             "type": "message",
             "role": "assistant",
-            "model": "claude-sonnet-4-5-20250929",
+            "model": self._model("claude-sonnet-4-5-20250929"),
             "content": [{"type": "text", "text": "Hello"}],
             "stop_reason": "end_turn",
             "stop_sequence": None,
@@ -143,7 +161,8 @@ class Providers:
         yield {"type": "message_stop"}
 
 
-async def _send_json(send: Send, status: int, value: object) -> None:
+async def send_json(send: Send, status: int, value: object) -> None:
+    """A whole answer in JSON."""
     headers = [(b"content-type", b"application/json")]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": json.dumps(value).encode()})

@@ -1,4 +1,4 @@
-"""The examples of docs/agentbill.md and docs/charge-tokens.md run as they stand."""
+"""The examples of the guides to the clients' protocols run as they stand."""
 
 import os
 import re
@@ -29,6 +29,7 @@ def run(command: list[str], target: Target, folder: Path) -> str:
         "AGENTBILL_BASE_URL": target.url,
         "OPENAI_API_KEY": "x",
         "TOLLGATE_URL": target.url,
+        "TOLLGATE_KEY": target.key,
         "KEY": target.key,
     }
     done = subprocess.run(
@@ -53,9 +54,26 @@ def test_the_node_example_is_metered(target: Target, tmp_path: Path) -> None:
     assert run([program("node"), "example.mjs"], target, project).strip() == "4"
 
 
+def test_an_outcome_of_both_of_paid_s_clients_is_counted_once(
+    target: Target, tmp_path: Path, paid_project: Path
+) -> None:
+    [python] = blocks("paid.md", "python")
+    [traced] = blocks("paid.md", "python continued")
+    [javascript] = blocks("paid.md", "javascript")
+    told = run([sys.executable, "-c", python + traced], target, tmp_path)
+    assert told.split() == ["1", "0", "0", "True"]
+    (paid_project / "example.mjs").write_text(javascript, encoding="utf-8")
+    # The same outcome under the same key.
+    assert "duplicates: 1" in run([program("node"), "example.mjs"], target, paid_project)
+
+
 @pytest.mark.parametrize(
     ("document", "answer"),
-    [("agentbill.md", '"approved":true'), ("charge-tokens.md", '{"success":true}')],
+    [
+        ("agentbill.md", '"approved":true'),
+        ("charge-tokens.md", '{"success":true}'),
+        ("autohive.md", '"rounded":true'),
+    ],
 )
 def test_the_curl_example_is_answered(
     target: Target, tmp_path: Path, document: str, answer: str

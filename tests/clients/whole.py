@@ -8,9 +8,10 @@ import secrets
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from decimal import Decimal
 from pathlib import Path
 from typing import Any, Final
 
@@ -20,11 +21,12 @@ from pydantic import SecretStr
 from schemas.structs import CatalogRecord
 from streams.adapters.catalog import append_catalog, read_catalog
 from streams.app.keys import KeyWish, create_key, revoke_keys
+from streams.app.warehouse import clickhouse
 from streams.bench.preflight_stack import probes
 from streams.embedded.endpoints import Endpoints
 from streams.embedded.ports import pick_free_ports
 from streams.settings import Settings
-from tests.builders import book, catalog_record
+from tests.builders import catalog_record, span
 from tests.embedded_waiting import until
 from tests.installation import Installation
 
@@ -34,8 +36,12 @@ FREE_UNITS: Final = 1_000
 SELLER_TOKENS: Final = 100_000_000
 """What the seller's own plan allows each customer: far more than any test uses by the way."""
 
-PRICES: Final = {"input": "3", "cache_read": "0.3", "output": "15"}
-"""Of the model `small` of `lab`, the only one in the book, by the million tokens."""
+PRICES: Final = {"input": "3", "cache_read": "0.3", "cache_write": "3.75", "output": "15"}
+"""Of every model in the book, by the million tokens: `small` of `lab`, and one of each provider
+whose client is wrapped."""
+
+PAGES: Final = {"quantities": {"input_document_pages": {"price": "1", "per": 1_000}}}
+"""Beside them, by the thousand pages."""
 
 UPGRADE_URL: Final = "https://example.org/upgrade"
 
@@ -47,6 +53,9 @@ EXPIRES_US: Final = 8_000_000
 
 ANSWER_SECONDS: Final = 30.0
 """A deadline for what follows in a moment."""
+
+ROWS_SECONDS: Final = 90.0
+"""A sink starts and reads everything that the other tests have left, on a busy machine."""
 
 COMMAND_SECONDS: Final = 90.0
 """A deadline for a command; an audit of everything is the longest."""
@@ -94,7 +103,7 @@ class Whole:
         """Makes the tables, and a process that fills them."""
         done = self.command("migrate")
         assert done.returncode == 0, done.stderr
-        self.installation.start(["streams", "sink"], "sink")
+        self.installation.start_sink()
 
     def command(self, *words: str) -> "subprocess.CompletedProcess[str]":
         """`tollgate …` with the settings of this installation, when it has ended."""
@@ -104,6 +113,30 @@ class Whole:
             capture_output=True,
             text=True,
             timeout=COMMAND_SECONDS,
+        )
+
+    def wait_rows(self, sql: str, expected: Iterable[tuple[str, Decimal]]) -> None:
+        """Returns when a query for texts and amounts has exactly these rows, in any order."""
+        wanted = sorted(expected)
+        seen: list[tuple[str, Decimal]] = []
+        with closing(clickhouse(self.installation.settings)) as warehouse:
+
+            def found() -> bool:
+                rows = warehouse.query(sql).rows
+                seen[:] = sorted((str(text), Decimal(str(amount))) for text, amount in rows)
+                return seen == wanted
+
+            try:
+                until(found, f"{sql} finds {wanted}", ROWS_SECONDS)
+            except AssertionError as error:
+                raise AssertionError(f"{error}, but {seen}") from None
+
+    def wait_carried(self, customer: str, expected: Iterable[tuple[str, Decimal]]) -> None:
+        """Returns when the signals of a customer carry exactly these costs: (name, cost) each."""
+        self.wait_rows(
+            "SELECT signal_name, toString(cost) FROM signal_costs "
+            f"WHERE customer_id = '{customer}' AND costs > 0",
+            expected,
         )
 
     def set_seller_plan(self, code: str) -> None:
@@ -125,7 +158,7 @@ def whole_installation(endpoints: Endpoints, name: str, home: Path) -> Iterator[
         clickhouse_database=name,
     )
     with made:
-        asyncio.run(_append(made.settings, [_rules("free_tier_exceeded"), book(small=PRICES)]))
+        asyncio.run(_append(made.settings, [_rules("free_tier_exceeded"), _book()]))
         keys = asyncio.run(_make_keys(made.settings))
         first, second = (f"127.0.0.1:{port}" for port in pick_free_ports(2))
         made.start_worker(gateway_listen=first)
@@ -142,6 +175,32 @@ def whole_installation(endpoints: Endpoints, name: str, home: Path) -> Iterator[
         yield whole
 
 
+def _book() -> CatalogRecord:
+    models = {
+        "lab": "small",
+        "openai": "priced-gpt",
+        "anthropic": "priced-claude",
+        "google": "priced-gemini",
+        "aws": "priced-bedrock",
+        "mistral": "priced-ocr",
+    }
+    prices: dict[str, Any] = dict(PRICES)
+    record: CatalogRecord = catalog_record(
+        "price_book",
+        providers=[
+            {
+                "id": provider,
+                "match": {"equals": provider},
+                "models": [
+                    {"id": model, "match": {"equals": model}, "spans": [span(**prices) | PAGES]},
+                ],
+            }
+            for provider, model in models.items()
+        ],
+    )
+    return record
+
+
 def _rules(code: str) -> CatalogRecord:
     record: CatalogRecord = catalog_record(
         "rules",
@@ -149,6 +208,8 @@ def _rules(code: str) -> CatalogRecord:
         version=str(next(_versions)),
         default_plan=[{"denomination": "unit", "amount": str(FREE_UNITS)}],
         seller_plan={"code": code, "denomination": "token", "amount": str(SELLER_TOKENS)},
+        trace_lateness_seconds=0,
+        trace_grace_seconds=0,
     )
     return record
 

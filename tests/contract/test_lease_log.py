@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 from aiokafka import AIOKafkaProducer
 
-from schemas.topics import PREFLIGHTS, USAGE
+from schemas.topics import PREFLIGHTS, UNASSIGNED, USAGE
+from streams.adapters import lease_log
 from streams.adapters.lease_log import KafkaLeaseLog
 from streams.adapters.memory_lease import MemoryLeaseLog, MemoryTopic
 from streams.app.installation import create_topics
@@ -16,15 +17,15 @@ from streams.errors import FaultError
 from streams.ports import LeaseLog
 from streams.settings import Settings
 
-Produce = Callable[[int], Awaitable[None]]
+Produce = Callable[[int, str], Awaitable[None]]
 
 
 class Setting:
-    """Logs of one topic, and a way to append to `usage`."""
+    """Logs of one topic, and a way to append to other topics."""
 
-    def __init__(self, make: Callable[[], LeaseLog], produce_usage: Produce) -> None:
+    def __init__(self, make: Callable[[], LeaseLog], produce: Produce) -> None:
         self._make = make
-        self.produce_usage = produce_usage
+        self.produce = produce
         self.made: list[LeaseLog] = []
 
     def log(self) -> LeaseLog:
@@ -39,8 +40,9 @@ async def setting(
     if request.param == "memory":
         topic = MemoryTopic(now_us=1_000)
 
-        async def count(records: int) -> None:
-            topic.usage_ends[0] += records
+        async def count(records: int, name: str) -> None:
+            ends = topic.usage_ends if name == USAGE.name else topic.unassigned_ends
+            ends[0] += records
 
         yield Setting(lambda: MemoryLeaseLog(topic), count)
         return
@@ -57,14 +59,14 @@ async def setting(
         )
     )
 
-    async def produce(records: int) -> None:
+    async def produce(records: int, name: str) -> None:
         # In a transaction: its marker takes an offset that nobody ever consumes.
         async with AIOKafkaProducer(
             bootstrap_servers=bootstrap, transactional_id=f"{app_id}-elsewhere"
         ) as producer:
             for _ in range(records):
                 async with producer.transaction():
-                    await producer.send_and_wait(topic_prefix + USAGE.name, b"x", partition=0)
+                    await producer.send_and_wait(topic_prefix + name, b"x", partition=0)
 
     made = Setting(lambda: KafkaLeaseLog(bootstrap, app_id, topic_prefix), produce)
     yield made
@@ -155,21 +157,24 @@ async def test_a_range_is_read_as_it_was_asked_for_or_refused(setting: Setting) 
     assert [record.value for (record,) in reads] == [b"%d" % number for number in range(8)]
 
 
-async def test_the_end_of_usage_lies_behind_its_last_record(setting: Setting) -> None:
+@pytest.mark.parametrize("name", [USAGE.name, UNASSIGNED.name])
+async def test_the_end_of_a_topic_lies_behind_its_last_record(setting: Setting, name: str) -> None:
     log = setting.log()
-    assert await log.usage_end(0) == 0
-    await setting.produce_usage(1)
-    assert await log.usage_end(0) == 1
-    await setting.produce_usage(2)
+    end = log.usage_end if name == USAGE.name else log.unassigned_end
+    assert await end(0) == 0
+    await setting.produce(1, name)
+    assert await end(0) == 1
+    await setting.produce(2, name)
     # On the broker each record is followed by a marker: 0, 2, 4 are records, 5 is the last marker.
-    assert await log.usage_end(0) in (3, 5)
+    assert await end(0) in (3, 5)
 
 
-async def test_a_group_that_fits_no_batch_is_not_appended(
+@pytest.fixture
+async def on_kafka(
     endpoints: Endpoints, topic_prefix: str, tmp_path: Path
-) -> None:
-    app_id = topic_prefix.rstrip(".")
-    bootstrap = endpoints.kafka_bootstrap
+) -> AsyncIterator[KafkaLeaseLog]:
+    """A log of two partitions on the real broker."""
+    app_id, bootstrap = topic_prefix.rstrip("."), endpoints.kafka_bootstrap
     await create_topics(
         Settings(
             home=tmp_path,
@@ -180,10 +185,27 @@ async def test_a_group_that_fits_no_batch_is_not_appended(
         )
     )
     log = KafkaLeaseLog(bootstrap, app_id, topic_prefix)
-    try:
-        await log.fence(0)
-        with pytest.raises(FaultError, match="do not fit one batch"):
-            await log.append(0, rows(bytes(600_000), bytes(600_000)))
-        assert (await log.append(0, rows(b"small"))).base_offset == 0
-    finally:
-        await log.release()
+    yield log
+    await log.release()
+
+
+async def test_a_group_that_fits_no_batch_is_not_appended(on_kafka: KafkaLeaseLog) -> None:
+    await on_kafka.fence(0)
+    with pytest.raises(FaultError, match="do not fit one batch"):
+        await on_kafka.append(0, rows(bytes(600_000), bytes(600_000)))
+    assert (await on_kafka.append(0, rows(b"small"))).base_offset == 0
+
+
+async def test_a_partition_that_is_read_first_keeps_the_others_from_nothing(
+    on_kafka: KafkaLeaseLog,
+) -> None:
+    for partition in (0, 1):
+        await on_kafka.fence(partition)
+        await on_kafka.append(partition, rows(b"x"))
+        await on_kafka.read(partition, 0, 1)
+    consumer = on_kafka._consumers[lease_log.COMMITTED]
+    assert len(consumer.assignment()) == 2
+    # aiokafka makes no fetch for a tenth of a second while one of them has no position.
+    async with asyncio.timeout(30):
+        for place in consumer.assignment():
+            assert await consumer.position(place) in (0, 1)

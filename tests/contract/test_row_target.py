@@ -1,7 +1,6 @@
 """One suite for every row target: memory, and ClickHouse with its guard and its tokens."""
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 
@@ -13,9 +12,8 @@ from tests.sinks import Table, table_for
 
 
 @pytest.fixture(params=["memory", "clickhouse"])
-def table(request: pytest.FixtureRequest) -> Iterator[Table]:
-    with table_for(request, request.param) as found:
-        yield found
+def table(request: pytest.FixtureRequest) -> Table:
+    return table_for(request, request.param)
 
 
 async def insert(table: Table, mark: int, last: int, *, partition: int = 0) -> None:

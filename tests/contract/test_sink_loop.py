@@ -1,7 +1,6 @@
 """The sink's promise, on memory and on ClickHouse: every record of the log becomes one row."""
 
 import asyncio
-from collections.abc import Iterator
 
 import pytest
 
@@ -29,9 +28,8 @@ SMALL = BatchLimits(rows_max=3, bytes_max=1_000_000)
 
 
 @pytest.fixture(params=["memory", "clickhouse"])
-def table(request: pytest.FixtureRequest) -> Iterator[Table]:
-    with table_for(request, request.param) as found:
-        yield found
+def table(request: pytest.FixtureRequest) -> Table:
+    return table_for(request, request.param)
 
 
 async def fill(table: Table, last: int) -> None:

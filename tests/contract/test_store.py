@@ -64,6 +64,28 @@ def test_partitions_and_tables_do_not_see_each_other(store: Store) -> None:
     assert store.read(Table.CLAIMS, 0, [b"a"]) == [None]
 
 
+def test_a_scan_shows_the_rows_of_its_beginning(tmp_path: Path) -> None:
+    store = rocksdb_store(tmp_path)
+    store.write(Table.ACCOUNTS, 0, Changes([(b"a", b"1"), (b"b", b"1"), (b"c", b"1")], 7))
+    scan = store.scan(Table.ACCOUNTS, 0)
+    first = next(scan)
+    store.write(Table.ACCOUNTS, 0, Changes([(b"b", b"2"), (b"c", None), (b"d", b"2")], 8))
+    assert [first, *scan] == [(b"a", b"1"), (b"b", b"1"), (b"c", b"1")]
+
+
+def test_a_scan_that_is_closed_leaves_the_database_to_its_next_owner(tmp_path: Path) -> None:
+    store = rocksdb_store(tmp_path)
+    store.write(Table.ACCOUNTS, 0, Changes([(b"a", b"1"), (b"b", b"1")], 7))
+    scan = store.scan(Table.ACCOUNTS, 0)
+    next(scan)
+    store._store(Table.ACCOUNTS)._dbs.pop(0).close()
+    again = rocksdb_store(tmp_path)
+    with pytest.raises(Exception, match="lock hold by"):
+        again.read(Table.ACCOUNTS, 0, [b"a"])
+    scan.close()
+    assert again.read(Table.ACCOUNTS, 0, [b"a"]) == [b"1"]
+
+
 def write_and_die(directory: Path) -> None:
     rocksdb_store(directory).write(Table.ACCOUNTS, 3, Changes([(b"a", b"1")], 41))
     os.kill(os.getpid(), signal.SIGKILL)

@@ -14,9 +14,11 @@ from typing import Any, Final
 from schemas import codec
 from schemas.errors import RejectError
 from schemas.times import parse_time_us
+from schemas.topics import UNASSIGNED
 from streams.domain.context import CatalogView
 from streams.domain.facts import Fact, Rejected, SourceRecord
-from streams.domain.pipeline import FOLD_ORDER, fold_cycle
+from streams.domain.folding import FOLD_ORDER, fold_cycle
+from streams.domain.nameless import unassigned_fact
 from streams.domain.replay import accounts_digest
 from streams.domain.state import PartitionState, Progress
 from tests.builders import consumed_by, fact_of
@@ -68,6 +70,8 @@ def outcome() -> dict[Path, str]:
 
 def _decoded(record: SourceRecord) -> Fact | Rejected:
     try:
+        if record.topic == UNASSIGNED.name:
+            return unassigned_fact(record, codec.decode_unassigned(record.value))
         return fact_of(record)
     except RejectError as refusal:
         return Rejected(record, refusal.code, refusal.reason, refusal.field)

@@ -4,15 +4,23 @@ Each is a function of the code alone, so the guard can compare it with what is i
 """
 
 import ast
+import json
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
+from streams.metrics.reference import metrics_markdown
 from streams.settings.reference import reference_markdown
+from streams.status.report import Report
+from tests.guard.otlp_reference import otlp_emitters_markdown
 from tests.guard.repository import ROOT, label, tree
 
-LIMIT_FILES: Final = (ROOT / "schemas/limits.py", ROOT / "streams/limits.py")
+LIMIT_FILES: Final = (
+    ROOT / "schemas/limits.py",
+    ROOT / "streams/limits.py",
+    ROOT / "streams/gateway/otlp/limits.py",
+)
 
 _LIMITS_HEAD: Final = """# Limits
 
@@ -52,9 +60,17 @@ def limits_markdown() -> str:
     return "".join(parts)
 
 
+def status_schema() -> str:
+    """Return docs/status.schema.json: the form of `tollgate status --json`."""
+    return json.dumps(Report.model_json_schema(), indent=2, ensure_ascii=False) + "\n"
+
+
 DOCUMENTS: Final[dict[str, Callable[[], str]]] = {
     "docs/limits.md": limits_markdown,
+    "docs/metrics.md": metrics_markdown,
+    "docs/otlp-emitters.md": otlp_emitters_markdown,
     "docs/settings.md": reference_markdown,
+    "docs/status.schema.json": status_schema,
 }
 
 

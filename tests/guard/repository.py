@@ -17,6 +17,7 @@ _NOT_OURS: Final = frozenset(
         ".ruff_cache",
         ".tollgate",
         ".venv",
+        ".venv-clients",
         ".venv-lock",
         "__pycache__",
         "dist",

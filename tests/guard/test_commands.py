@@ -9,6 +9,7 @@ import click
 import pytest
 
 from streams.cli import main
+from streams.cli.invoice.group import INVOICE_COMMANDS, invoice
 from tests.guard.repository import ROOT, files, tree
 
 NOT_COMMANDS: Final = {"__init__", "main", "options"}
@@ -20,15 +21,27 @@ PRESENT: Final = [
 ]
 
 
-def test_a_module_with_commands_is_in_the_table() -> None:
-    listed = {where.partition(":")[0] for where, _ in main.COMMANDS.values()}
+TABLES: Final = {"": main.COMMANDS, "invoice ": INVOICE_COMMANDS}
+"""The tables of commands: that of the root, and those of groups that load theirs when they run."""
+
+
+def test_a_module_with_commands_is_in_a_table() -> None:
+    listed = {where.partition(":")[0] for table in TABLES.values() for where, _ in table.values()}
     written = {
-        f"streams.cli.{path.stem}"
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
         for path in files(".py", "streams/cli")
         if path.stem not in NOT_COMMANDS and _defines_a_command(tree(path))
     }
     assert written
     assert written <= listed
+
+
+@pytest.mark.parametrize("name", INVOICE_COMMANDS)
+def test_a_listed_command_about_invoices_can_be_loaded_and_explains_itself(name: str) -> None:
+    command = invoice.get_command(click.Context(invoice), name)
+    assert command is not None
+    assert command.name == name
+    assert command.help, f"`tollgate invoice {name}` has no help"
 
 
 @pytest.mark.parametrize("name", PRESENT)

@@ -85,6 +85,8 @@ def test_aiokafka_builds_its_fetcher_from_the_attributes_that_we_set() -> None:
     assert "self._isolation_level" in source
     assert "self._fetch_max_wait_ms" in source
     assert {"position", "has_valid_position"} <= set(dir(TopicPartitionState))
+    assert "self.lso = None" in inspect.getsource(TopicPartitionState.__init__)
+    assert "self._subscriptions = subscriptions" in inspect.getsource(Fetcher.__init__)
 
 
 def test_fetched_batches_are_where_they_are_replaced() -> None:
@@ -123,6 +125,14 @@ async def test_a_producer_takes_an_identity_that_it_is_given_before_its_start() 
     assert "self._txn_manager.has_pid()" in inspect.getsource(Sender._maybe_wait_for_pid)
     source = inspect.getsource(MessageAccumulator._pop_batch)
     assert "producer_epoch=self._txn_manager.producer_epoch" in source
+
+
+def test_a_transaction_that_adds_a_partition_without_a_record_is_ended_at_the_broker() -> None:
+    # A restored topic gets the offset of a marker that way where no record goes along.
+    source = inspect.getsource(TransactionManager.maybe_add_partition_to_txn)
+    assert "self._pending_txn_partitions.add(tp)" in source
+    source = inspect.getsource(Sender._maybe_do_transactional_request)
+    assert source.index("partitions_to_add()") < source.index("needs_transaction_commit()")
 
 
 def test_a_sequence_that_the_broker_knows_comes_back_as_a_success() -> None:

@@ -22,6 +22,7 @@ from faust.tables.manager import TableManager
 from faust.tables.recovery import Recovery
 from faust.transport.consumer import Consumer
 from faust.transport.drivers.aiokafka import AIOKafkaConsumerThread
+from mode.worker import Worker
 
 RELIED_ON: list[tuple[Callable[..., Any], str]] = [
     # Recovery runs before the streams' seek, ends by our signal, and seeks both kinds of table.
@@ -64,6 +65,10 @@ RELIED_ON: list[tuple[Callable[..., Any], str]] = [
     (BatchBuilder._build, "eae1c3712e2ce1da"),
     (MessageAccumulator.create_builder, "3e644f8673b252b2"),
     (MessageAccumulator.add_batch, "fbd44632605b4630"),
+    # Everything has stopped when these are called, in this order; nothing else follows them.
+    (Worker._shutdown_loop, "0edbfd9e14679625"),
+    (Worker._gather_all, "9595c79de7682982"),
+    (Worker._sentinel_task, "d169a8e2ddb5db4e"),
     # start() fences; commit does not look at failed batches, so each future is awaited.
     (AIOKafkaProducer.start, "b2ebe3232e1f67ae"),
     (AIOKafkaProducer.send_batch, "343edc615192d17f"),

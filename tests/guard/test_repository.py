@@ -31,8 +31,14 @@ FOREIGN: Final = re.compile(
 )
 """Paths of one machine and hosts of package indexes: whoever builds chooses their own."""
 
-OUTSIDE_PYDANTIC: Final = ("schemas.codec", "schemas.rpc", "schemas.structs")
-"""Modules of schemas for the hot path, which a producer does not need."""
+OUTSIDE_PYDANTIC: Final = (
+    "schemas.codec",
+    "schemas.rpc",
+    "schemas.structs",
+    "schemas.twins",
+    "schemas.client.kafka_sender",
+)
+"""Modules of schemas for the hot path, and for producers that have a Kafka client."""
 
 
 def project() -> dict[str, Any]:

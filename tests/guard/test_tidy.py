@@ -1,5 +1,7 @@
 """Habits that no linter knows: sizes, empty words, and a core without clock, float or set order."""
 
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -28,28 +30,54 @@ PURE: Final = [
 ]
 
 
-@pytest.mark.parametrize("path", ALL, ids=label)
-def test_a_module_is_no_longer_than_allowed(path: Path) -> None:
-    length = len(path.read_text(encoding="utf-8").splitlines())
-    assert length <= LONGER_MODULES.get(label(path), MODULE_LINES_MAX)
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What is measured in one module; its syntax tree is not kept."""
+
+    lines: int
+    functions: tuple[tuple[str, int], ...]
+    empty_words: tuple[str, ...]
+    has_docstring: bool
 
 
-@pytest.mark.parametrize("path", ALL, ids=label)
-def test_a_function_fits_a_screen(path: Path) -> None:
+@cache
+def facts() -> dict[str, Facts]:
+    """The facts of all modules by label: each is read and parsed once."""
+    found = {}
+    for path in ALL:
+        module = tree(path)
+        found[label(path)] = Facts(
+            len(path.read_text(encoding="utf-8").splitlines()),
+            tuple(tidy.function_lengths(module)),
+            tuple(tidy.empty_words(module, path.stem)),
+            tidy.has_docstring(module),
+        )
+    return found
+
+
+def test_a_module_is_no_longer_than_allowed() -> None:
     too_long = [
-        f"{label(path)}:{name} has {length} lines"
-        for name, length in tidy.function_lengths(tree(path))
-        if length > LONGER_FUNCTIONS.get(f"{label(path)}:{name}", FUNCTION_LINES_MAX)
+        f"{where} has {of.lines} lines"
+        for where, of in facts().items()
+        if of.lines > LONGER_MODULES.get(where, MODULE_LINES_MAX)
     ]
-    assert not too_long
+    assert too_long == []
+
+
+def test_a_function_fits_a_screen() -> None:
+    too_long = [
+        f"{where}:{name} has {length} lines"
+        for where, of in facts().items()
+        for name, length in of.functions
+        if length > LONGER_FUNCTIONS.get(f"{where}:{name}", FUNCTION_LINES_MAX)
+    ]
+    assert too_long == []
 
 
 def test_an_exception_that_is_no_longer_needed_is_taken_off_the_list() -> None:
-    modules_now = {label(path): len(path.read_text(encoding="utf-8").splitlines()) for path in ALL}
+    modules_now = {where: of.lines for where, of in facts().items()}
     functions_now = {
-        f"{label(path)}:{name}": length
-        for path in ALL
-        for name, length in tidy.function_lengths(tree(path))
+        f"{where}:{name}": length for where, of in facts().items() for name, length in of.functions
     }
     for listed, now, usual in (
         (LONGER_MODULES, modules_now, MODULE_LINES_MAX),
@@ -60,16 +88,18 @@ def test_an_exception_that_is_no_longer_needed_is_taken_off_the_list() -> None:
             assert now[name] > usual, f"{name} has become short enough: remove its exception"
 
 
-@pytest.mark.parametrize("path", ALL, ids=label)
-def test_no_name_is_a_word_without_meaning(path: Path) -> None:
-    assert not tidy.empty_words(tree(path), path.stem)
+def test_no_name_is_a_word_without_meaning() -> None:
+    assert {where: of.empty_words for where, of in facts().items() if of.empty_words} == {}
 
 
-@pytest.mark.parametrize("path", ALL, ids=label)
-def test_every_module_says_what_it_is(path: Path) -> None:
-    if "tests" in path.parts and path.name == "__init__.py":
-        return
-    assert tidy.has_docstring(tree(path)), f"{label(path)} has no docstring"
+def test_every_module_says_what_it_is() -> None:
+    silent = [
+        where
+        for where, of in facts().items()
+        if not of.has_docstring
+        and not (where.startswith("tests/") and where.endswith("/__init__.py"))
+    ]
+    assert silent == [], "these have no docstring"
 
 
 @pytest.mark.parametrize("path", PURE, ids=label)

@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,10 @@ from schemas.partitioner import partition_of
 from schemas.structs import Grant, Limit
 from schemas.topics import BUDGETS
 from streams.app.administration import tell
-from streams.cli import main
 from streams.embedded.endpoints import Endpoints
 from streams.errors import TransientError
 from tests.installation import Installation
-
-Tollgate = Callable[..., tuple[int, str, str]]
+from tests.whole import Command, command_of
 
 
 @pytest.fixture
@@ -31,19 +28,8 @@ def tollgate(
     installation: Installation,
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
-) -> Tollgate:
-    """Runs a command on the installation: exit code, stdout, stderr."""
-    for name in ("grants", "limits"):
-        monkeypatch.setitem(main.COMMANDS, name, (f"streams.cli.{name}:{name}", name))
-    for name, value in installation.settings.environment().items():
-        monkeypatch.setenv(name, value)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        code = main.run(arguments)
-        printed = capsys.readouterr()
-        return code, printed.out, printed.err
-
-    return run
+) -> Command:
+    return command_of(installation, monkeypatch, capsys)
 
 
 def budgets(installation: Installation) -> list[tuple[int, bytes, Any]]:
@@ -56,7 +42,7 @@ def budgets(installation: Installation) -> list[tuple[int, bytes, Any]]:
 
 
 def test_the_commands_append_what_they_were_told_where_the_customer_lives(
-    installation: Installation, tollgate: Tollgate
+    installation: Installation, tollgate: Command
 ) -> None:
     code, out, err = tollgate(
         *("grants", "add", "acme", "--amount=12.50", "--denomination=usd", "--priority=3"),
@@ -81,7 +67,7 @@ def test_the_commands_append_what_they_were_told_where_the_customer_lives(
 
 
 def test_what_no_worker_would_accept_is_not_appended(
-    installation: Installation, tollgate: Tollgate
+    installation: Installation, tollgate: Command
 ) -> None:
     for wrong in (
         ("grants", "add", "acme", "--amount=much", "--denomination=usd"),

@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import pytest
-from pydantic import SecretStr
 
 from schemas import codec
 from schemas.structs import UsageEntry
@@ -32,8 +31,8 @@ from streams.audit.row_check import TABLES
 from streams.ports import Table
 from tests.builders import json_of
 from tests.installation import Installation
-from tests.sinks import migrated_database
 from tests.tampering import alter_record, altered_store
+from tests.whole import with_tables
 
 if TYPE_CHECKING:
     from streams.embedded.stack import EmbeddedStack
@@ -131,19 +130,8 @@ def load(half: int) -> dict[str, dict[str, list[bytes]]]:
 def audited(stack: "EmbeddedStack", tmp_path_factory: pytest.TempPathFactory) -> Iterator[Audited]:
     endpoints = stack.endpoints()
     name = f"audit_{secrets.token_hex(4)}"
-    with (
-        migrated_database(endpoints, name) as clickhouse,
-        Installation.create(
-            endpoints,
-            f"{name}.",
-            tmp_path_factory.mktemp(name) / "home",
-            clickhouse_url=endpoints.clickhouse_url,
-            clickhouse_user=endpoints.clickhouse_user,
-            clickhouse_password=SecretStr(endpoints.clickhouse_password),
-            clickhouse_database=name,
-            sink_linger_ms=20,
-        ) as installation,
-    ):
+    home = tmp_path_factory.mktemp(name) / "home"
+    with with_tables(endpoints, name, home) as (installation, clickhouse):
         found = Audited(installation, clickhouse, stack.home.root / "kafka" / "data")
         _fill(found)
         yield found
@@ -152,13 +140,7 @@ def audited(stack: "EmbeddedStack", tmp_path_factory: pytest.TempPathFactory) ->
 def _fill(audited: Audited) -> None:
     """Two halves of a load; the worker is killed between them."""
     installation = audited.installation
-    sink = subprocess.Popen(
-        [sys.executable, "-m", "streams", "sink"],
-        env=os.environ | installation.settings.environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-    )
+    sink = installation.start_sink()
     try:
         first = installation.start_worker()
         _produce(installation, load(0))

@@ -3,7 +3,6 @@ over random histories of grants, limits, preflights, usage and time, and in name
 
 import json
 import random
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,8 +10,6 @@ import pytest
 from schemas.structs import Extension, Release
 from schemas.times import format_time
 from streams.adapters.clickhouse import ClickHouse
-from streams.cli import main
-from streams.embedded.stack import EmbeddedStack
 from tests.balances import (
     JOB,
     History,
@@ -24,23 +21,8 @@ from tests.balances import (
 from tests.builders import DAY_US, HOUR_US, NOON_US, context, grant, usage
 from tests.owned_account import Owned
 from tests.property.seed import SEED, announce
-from tests.sinks import ClickHouseTable, migrated_database
 
 HISTORIES = 6
-
-
-@pytest.fixture(scope="module")
-def database(stack: EmbeddedStack) -> Iterator[ClickHouse]:
-    with migrated_database(stack.endpoints(), "balances_of_owners") as found:
-        yield found
-
-
-@pytest.fixture
-def clickhouse(database: ClickHouse) -> ClickHouse:
-    """Empty tables, which remember no insert."""
-    database.execute("TRUNCATE TABLE ledger")
-    ClickHouseTable(database).forget_tokens()
-    return database
 
 
 @pytest.mark.parametrize("number", range(HISTORIES))
@@ -206,25 +188,6 @@ async def test_a_task_without_a_ceiling_is_tracked(clickhouse: ClickHouse) -> No
 
 
 # --- the commands ------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def tollgate(
-    clickhouse: ClickHouse,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Any:
-    """Runs a command line against the database and returns (exit code, stdout, stderr)."""
-    address = clickhouse.address
-    for name in ("url", "user", "password", "database"):
-        monkeypatch.setenv(f"TOLLGATE_CLICKHOUSE_{name.upper()}", getattr(address, name))
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        code = main.run(arguments)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
 
 
 @pytest.fixture

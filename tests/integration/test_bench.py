@@ -117,7 +117,7 @@ def test_latency_is_measured_at_each_share_of_a_rate(endpoints: Endpoints, tmp_p
     with ground_on(endpoints, tmp_path / "home") as ground:
         report = run_latency(
             ground,
-            LatencyOptions(rate=400.0, seconds=4, partitions=2, shares=(25, 75)),
+            LatencyOptions(rate=400.0, seconds=2, partitions=2, shares=(25, 75)),
             time.time_ns() // 1_000,  # noqa: TID251 - the wall clock dates the workload
         )
     figures = {figure.name: figure.value for figure in report.results}

@@ -2,34 +2,28 @@
 
 import io
 import json
-import os
-import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from pydantic import SecretStr
 
 from schemas import codec
 from schemas.partitioner import partition_of
 from schemas.structs import CycleEntry, UsageEntry
 from schemas.topics import BUDGETS, USAGE
 from streams.adapters.clickhouse import ClickHouse
-from streams.cli import main
 from streams.embedded.endpoints import Endpoints
 from tests.builders import json_of
 from tests.installation import WAIT_SECONDS, Installation
-from tests.sinks import migrated_database
+from tests.whole import Command, command_of, with_tables
 
 CUSTOMER: Final = "acme"
 ASTRAY: Final = 1 - partition_of(CUSTOMER.encode(), 2)
 """The partition where no record of the customer belongs."""
 SECRET: Final = "prompt-of-a-customer"
-
-Tollgate = Callable[..., tuple[int, str, str]]
 
 
 class Books:
@@ -41,18 +35,8 @@ class Books:
 
     def start(self) -> None:
         """A worker that logs everything it can, and a sink."""
-        settings = self.installation.settings
         self.installation.start_worker(log_level="debug")
-        with (settings.home / "sink.log").open("ab") as log:
-            self.installation.workers.append(
-                subprocess.Popen(
-                    [sys.executable, "-m", "streams", "sink"],
-                    env=os.environ | settings.environment(),
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=subprocess.STDOUT,
-                )
-            )
+        self.installation.start_sink()
 
     def settle(self) -> None:
         """Until everything on the inbound topics is decided, and every row is in its table."""
@@ -81,49 +65,30 @@ class Books:
 def books(
     endpoints: Endpoints, topic_prefix: str, unique_name: str, tmp_path: Path
 ) -> Iterator[Books]:
-    with (
-        migrated_database(endpoints, unique_name) as clickhouse,
-        Installation.create(
-            endpoints,
-            topic_prefix,
-            tmp_path / "home",
-            clickhouse_url=endpoints.clickhouse_url,
-            clickhouse_user=endpoints.clickhouse_user,
-            clickhouse_password=SecretStr(endpoints.clickhouse_password),
-            clickhouse_database=unique_name,
-        ) as installation,
-    ):
+    with with_tables(endpoints, unique_name, tmp_path / "home") as (installation, clickhouse):
         yield Books(installation, clickhouse)
 
 
 @pytest.fixture
 def tollgate(
     books: Books, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> Tollgate:
-    for name, value in books.installation.settings.environment().items():
-        monkeypatch.setenv(name, value)
+) -> Command:
     monkeypatch.setattr(sys, "stdin", io.StringIO("no\n"))
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        code = main.run(["dead-letters", *arguments])
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
+    return command_of(books.installation, monkeypatch, capsys, "dead-letters")
 
 
 def event(event_id: str, **fields: Any) -> bytes:
     return json_of(CUSTOMER, event_id, {"units": 1, "metadata": {"note": SECRET}} | fields)
 
 
-def letters(tollgate: Tollgate, *arguments: str) -> dict[str, dict[str, Any]]:
+def letters(tollgate: Command, *arguments: str) -> dict[str, dict[str, Any]]:
     """The listed letters by code."""
     _, out, _ = tollgate("list", "--json", *arguments)
     return {found["code"]: found for found in map(json.loads, out.splitlines())}
 
 
 def test_letters_are_replayed_once_or_discarded_and_never_lost(
-    books: Books, tollgate: Tollgate
+    books: Books, tollgate: Command
 ) -> None:
     inst = books.installation
     inst.produce(USAGE.name, [event("astray")], key=CUSTOMER, partition=ASTRAY)
@@ -192,7 +157,7 @@ def test_letters_are_replayed_once_or_discarded_and_never_lost(
     assert_no_payload_is_shown(books, tollgate, astray)
 
 
-def assert_no_payload_is_shown(books: Books, tollgate: Tollgate, letter: str) -> None:
+def assert_no_payload_is_shown(books: Books, tollgate: Command, letter: str) -> None:
     """In no log, at its finest level, nor in what is printed without being asked for."""
     inst = books.installation
     assert "partition" in inst.log_text(), "the log was written"
@@ -203,7 +168,7 @@ def assert_no_payload_is_shown(books: Books, tollgate: Tollgate, letter: str) ->
 
 
 def test_a_replay_that_is_refused_again_is_resolved_with_its_first_letter(
-    books: Books, tollgate: Tollgate
+    books: Books, tollgate: Command
 ) -> None:
     inst = books.installation
     inst.produce(USAGE.name, [event("e", units=2)], key=CUSTOMER, partition=ASTRAY)

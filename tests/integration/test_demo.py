@@ -126,6 +126,18 @@ def test_killing_worker_and_sink_in_mid_load_changes_no_figure(tmp_path: Path) -
     assert second["dead_letters_by_code"] == first["dead_letters_by_code"]
 
 
+@pytest.mark.timeout(3 * DEMO_SECONDS_MAX)
+def test_invoices_are_identical_after_clickhouse_was_dropped_and_what_is_late_corrects_one(
+    tmp_path: Path,
+) -> None:
+    home = tmp_path / "home"
+    code, result = demo(home, "--invoices", "--rows", "1000", "--customers", "20")
+    assert (code, result["differences"]) == (0, []), messages_of(home)
+    closed = result["invoices"]
+    assert (closed["invoices"], closed["verified"]) == (20, 20)
+    assert closed["corrects"] == f"{closed['late_customer']}-0001"
+
+
 @pytest.fixture
 def running_up(tmp_path: Path) -> Iterator[Path]:
     """The home of a `tollgate up`."""

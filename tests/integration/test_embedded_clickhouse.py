@@ -2,16 +2,19 @@
 
 import os
 import signal
+import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.error import HTTPError
 
 import pytest
 
-from streams.embedded.clickhouse import ask
+from streams.embedded.clickhouse import ClickHouseOptions, ask, prepare_clickhouse
 from streams.embedded.endpoints import Endpoints
-from streams.embedded.ports import LOOPBACK
+from streams.embedded.home import Secrets
+from streams.embedded.ports import LOOPBACK, pick_free_ports
 from streams.embedded.stack import EmbeddedStack, StackOptions
+from tests.embedded_waiting import until
 
 
 def clickhouse_alone(home: Path) -> EmbeddedStack:
@@ -68,6 +71,25 @@ def test_inserted_rows_survive_kill_9_and_a_restart(tmp_path: Path) -> None:
         assert admin(stack.endpoints(), "SELECT count(), sum(a) FROM tollgate.t") == "1010\t499545"
 
 
+def test_the_engine_starts_whatever_its_standard_input_is(tmp_path: Path) -> None:
+    folder, written = tmp_path / "engine", tmp_path / "input"
+    folder.mkdir()
+    written.write_text("1\n")
+    http_port, tcp_port = pick_free_ports(2)
+    options = ClickHouseOptions(folder, http_port, tcp_port, fsync=False)
+    spec = prepare_clickhouse(options, Secrets("one", "two"), restart_limit=0)
+    with written.open("rb") as stdin, (tmp_path / "log").open("wb") as log:
+        running = subprocess.Popen(
+            spec.argv, stdin=stdin, stdout=log, stderr=log, cwd=spec.cwd, env=dict(spec.env)
+        )
+    try:
+        until(lambda: spec.ready() or running.poll() is not None, "it answers or has ended", 60.0)
+        assert running.poll() is None, (tmp_path / "log").read_text("utf-8", "replace")
+    finally:
+        running.kill()
+        running.wait()
+
+
 def test_inserts_are_forced_to_disk_and_times_are_utc(stack: EmbeddedStack) -> None:
     query = "SELECT value FROM system.merge_tree_settings WHERE name = 'fsync_after_insert'"
     assert admin(stack.endpoints(), query) == "1"
@@ -104,21 +126,18 @@ def test_the_analyst_is_denied(stack: EmbeddedStack, query: str) -> None:
     assert "ACCESS_DENIED" in analyst(stack.endpoints(), query)
 
 
-def test_the_analyst_cannot_read_files_by_the_function_that_needs_no_grant(
-    stack: EmbeddedStack,
+def test_the_engine_cannot_open_files_of_others_and_has_nothing_of_its_starter(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    endpoints = stack.endpoints()
-    for path in ("/etc/passwd", stack.home.secrets_file, "../../secrets.json", "/proc/1/environ"):
-        answer = analyst(endpoints, f"SELECT file('{path}')")
-        assert "Permission denied" in answer, path
-
-
-def test_the_engine_shows_nothing_of_the_environment_it_was_started_in(
-    home: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+    # The function that reads files, as if nobody had taken it away (test_analyst_limits.py).
+    monkeypatch.setattr("streams.embedded.clickhouse.FUNCTIONS_FOLDER", "elsewhere")
     monkeypatch.setenv("TOLLGATE_CLICKHOUSE_PASSWORD", "of another server")
     with clickhouse_alone(tmp_path / "home") as stack:
-        environment = analyst(stack.endpoints(), "SELECT file('/proc/self/environ')")
+        endpoints, secrets = stack.endpoints(), stack.home.secrets_file
+        for path in ("/etc/passwd", secrets, "../../secrets.json", "/proc/1/environ"):
+            answer = analyst(endpoints, f"SELECT file('{path}')")
+            assert "Permission denied" in answer, path
+        environment = analyst(endpoints, "SELECT file('/proc/self/environ')")
     assert "PATH=" in environment
     assert "TOLLGATE_CLICKHOUSE_PASSWORD" not in environment
 

@@ -1,6 +1,7 @@
 """uvicorn around the application, on a real socket: what slow, greedy and foreign clients get."""
 
 import asyncio
+import contextlib
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -13,6 +14,7 @@ from streams.errors import SetupError
 from streams.gateway import bodies, server
 from streams.gateway.app import HEADER_BYTES_MAX
 from streams.gateway.server import listen, make_server
+from streams.tls import ServedCertificate
 from tests.certificate import make_certificate
 from tests.gateway_fakes import KEY, FakeOwners, World
 
@@ -24,12 +26,12 @@ ASK = b'{"customer_id": "acme", "idempotency_key": "k1"}'
 
 @asynccontextmanager
 async def serving(
-    world: World, certificate: Path | None = None, private_key: Path | None = None, **more: int
+    world: World, certificate: ServedCertificate | None = None, **more: int
 ) -> AsyncIterator[int]:
     """A server on a free port of loopback."""
     bound = listen("127.0.0.1", 0)
     port = bound.getsockname()[1]
-    running = make_server(world.app, certificate, private_key, **more)
+    running = make_server(world.app, certificate, **more)
     task = asyncio.create_task(running.serve(sockets=[bound]))
     try:
         async with asyncio.timeout(DEADLINE_SECONDS):
@@ -245,7 +247,7 @@ async def test_https_with_a_certificate_of_ones_own(world: World, tmp_path: Path
     certificate, private_key = tmp_path / "c.pem", tmp_path / "k.pem"
     make_certificate(certificate, private_key)
     context = ssl.create_default_context(cafile=certificate)
-    async with serving(world, certificate, private_key) as port:
+    async with serving(world, ServedCertificate(certificate, private_key)) as port:
         reader, writer = await asyncio.open_connection(
             "127.0.0.1", port, ssl=context, server_hostname="localhost"
         )
@@ -254,12 +256,20 @@ async def test_https_with_a_certificate_of_ones_own(world: World, tmp_path: Path
         writer.close()
 
 
-def test_a_certificate_that_cannot_be_used_is_said_at_the_start(
-    world: World, tmp_path: Path
+async def test_a_handshake_that_does_not_go_on_ends_the_connection(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    (tmp_path / "c.pem").write_text("no certificate")
-    with pytest.raises(SetupError, match=r"c\.pem"):
-        make_server(world.app, tmp_path / "c.pem", None)
+    monkeypatch.setattr(server, "HANDSHAKE_SECONDS", 0.2)
+    certificate, private_key = tmp_path / "c.pem", tmp_path / "k.pem"
+    make_certificate(certificate, private_key)
+    async with serving(world, ServedCertificate(certificate, private_key)) as port:
+        silent = await asyncio.open_connection("127.0.0.1", port)
+        begun = await asyncio.open_connection("127.0.0.1", port)
+        begun[1].write(b"\x16\x03\x01\x02\x00\x01")  # The head of a hello of 512 bytes.
+        for reader, writer in (silent, begun):
+            with contextlib.suppress(ConnectionResetError):
+                assert await reader.read() == b""
+            writer.close()
 
 
 def test_an_address_that_is_taken_is_said_at_the_start() -> None:

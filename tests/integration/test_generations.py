@@ -32,10 +32,15 @@ def installation(endpoints: Endpoints, topic_prefix: str, tmp_path: Path) -> Any
 
 
 async def delete(installation: Installation, topic: str) -> None:
+    """Returns when the broker knows of the topic no more; it answers sooner."""
+    name = installation.settings.topic_prefix + topic
     admin = AIOKafkaAdminClient(bootstrap_servers=installation.settings.kafka_bootstrap)
     await admin.start()
     try:
-        await admin.delete_topics([installation.settings.topic_prefix + topic])
+        await admin.delete_topics([name])
+        async with asyncio.timeout(WAIT_SECONDS):
+            while name in await admin.list_topics():
+                pass
     finally:
         await admin.close()
 

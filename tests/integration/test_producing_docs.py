@@ -98,9 +98,10 @@ def test_every_python_example_sends_a_valid_event(name: str, block: str) -> None
     assert codec.decode_usage(json.dumps(event).encode()).customer_id == "acme"
 
 
-def test_the_json_of_the_guide_is_a_usage_record_and_a_grant() -> None:
-    usage, grant = blocks("docs/producing.md", "json")
+def test_the_json_of_the_guide_is_a_usage_record_a_signal_and_a_grant() -> None:
+    usage, signal, grant = blocks("docs/producing.md", "json")
     assert codec.decode_usage(usage.encode()).tokens is not None
+    assert codec.decode_signal(signal.encode()).cost_tracing
     found = codec.decode_budget(grant.encode())
     assert isinstance(found, Grant)
     assert found.amount == "5000"

@@ -4,7 +4,7 @@ fold."""
 import json
 import random
 from base64 import b64encode
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -17,10 +17,9 @@ from schemas.times import format_time
 from streams.adapters.clickhouse import ClickHouse
 from streams.adapters.clickhouse_rows import ClickHouseRows
 from streams.adapters.memory_sink import MemoryLog
-from streams.cli import main
 from streams.domain.budget import Account, available
-from streams.domain.invoices import Period, draft, month
-from streams.embedded.endpoints import Endpoints
+from streams.domain.drafts import draft
+from streams.domain.months import Period, month
 from streams.invoicing.balance import budget_report
 from streams.invoicing.dead_letters import DeadLetterFilter, list_dead_letters
 from streams.invoicing.draft import draft_invoice
@@ -29,17 +28,11 @@ from tests.builders import DAY_US, NOON_US, cycle, fact, grant, state, usage
 from tests.property.logs import Folded, fold, random_log
 from tests.property.seed import SEED
 from tests.rows import row
-from tests.sinks import drain, migrated_database
+from tests.sinks import drain
 
 EVENTS = 500
 EVERYTHING = Period(0, 0, 0, 2**52)
 JANUARY, FEBRUARY = month(2026, 1), month(2026, 2)
-
-
-@pytest.fixture
-def clickhouse(endpoints: Endpoints, unique_name: str) -> Iterator[ClickHouse]:
-    with migrated_database(endpoints, unique_name) as found:
-        yield found
 
 
 async def load(clickhouse: ClickHouse, values: Sequence[bytes], table: str = "ledger") -> None:
@@ -192,7 +185,10 @@ def read_back(clickhouse: ClickHouse, entry: LedgerEntry) -> dict[str, Any]:
 
 _MICROS = ", ".join(
     f"toUnixTimestamp64Micro({name}) AS {name}"
-    for name in ("decided_at", "appended_at", "occurred_at", "effective_at", "expires_at")
+    for name in (
+        *("decided_at", "appended_at", "occurred_at", "effective_at", "expires_at"),
+        "watermark",
+    )
 )
 
 
@@ -259,38 +255,17 @@ async def test_a_limit_shortens_the_list_and_not_the_counts(clickhouse: ClickHou
 # --- the commands --------------------------------------------------------------------------------
 
 
-@pytest.fixture
-def tollgate(
-    clickhouse: ClickHouse,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Any:
-    """Runs a command line against the database and returns (exit code, stdout, stderr)."""
-    address = clickhouse.address
-    monkeypatch.setenv("TOLLGATE_CLICKHOUSE_URL", address.url)
-    monkeypatch.setenv("TOLLGATE_CLICKHOUSE_USER", address.user)
-    monkeypatch.setenv("TOLLGATE_CLICKHOUSE_PASSWORD", address.password)
-    monkeypatch.setenv("TOLLGATE_CLICKHOUSE_DATABASE", address.database)
-
-    def run(*arguments: str) -> tuple[int, str, str]:
-        code = main.run(arguments)
-        out, err = capsys.readouterr()
-        return code, out, err
-
-    return run
-
-
 async def test_an_invoice_is_printed_exactly_for_people_and_for_scripts(
     clickhouse: ClickHouse, tollgate: Any
 ) -> None:
     await load(clickhouse, [row(n) for n in range(3)])
-    code, out, _ = tollgate("invoice", "acme", "--period", "2026-01", "--json")
+    code, out, _ = tollgate("invoice", "usage", "acme", "--period", "2026-01", "--json")
     found = json.loads(out)
     assert code == 0
     assert found["totals"]["cost"] == {"USD": "0.000000000003"}
     assert (found["totals"]["calls"], found["totals"]["units_beyond"]) == (3, 3)
     assert found["as_of"][0]["sequence"] == 2
-    code, out, _ = tollgate("invoice", "acme", "--period", "2026-01")
+    code, out, _ = tollgate("invoice", "usage", "acme", "--period", "2026-01")
     assert code == 0
     assert out.count("0.000000000003 ") == 2
     assert "units: 3, covered by grants: 0, beyond: 3" in out
@@ -300,16 +275,16 @@ async def test_an_empty_month_is_an_empty_invoice_and_a_stranger_is_exit_code_1(
     clickhouse: ClickHouse, tollgate: Any
 ) -> None:
     await load(clickhouse, [row(0)])
-    code, out, _ = tollgate("invoice", "acme", "--period", "2026-02")
+    code, out, _ = tollgate("invoice", "usage", "acme", "--period", "2026-02")
     assert (code, "no usage in this month" in out) == (0, True)
-    for command in ("invoice", "budget"):
-        code, out, err = tollgate(command, "nobody")
+    for command in (["invoice", "usage"], ["budget"]):
+        code, out, err = tollgate(*command, "nobody")
         assert (code, out) == (1, "")
         assert "nobody" in err
 
 
 def test_a_month_that_is_none_is_a_usage_error(tollgate: Any) -> None:
-    code, _, err = tollgate("invoice", "acme", "--period", "2026-13")
+    code, _, err = tollgate("invoice", "usage", "acme", "--period", "2026-13")
     assert code == 2
     assert "2026-13" in err
 

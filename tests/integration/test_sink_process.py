@@ -135,6 +135,8 @@ async def _serve_until(sinks: Sinks, count: int, wanted: int) -> None:
     seen: list[Inserted] = []
 
     async def serve(log: OutboundLog) -> None:
+        if log.table == "catalog_records":
+            await asyncio.Event().wait()
         patience = Patience(loop.time, asyncio.sleep)
         limits = BatchLimits(rows_max=50, bytes_max=1_000_000)
         await PartitionSink(log, target, limits, patience, seen.append).run()

@@ -1,23 +1,12 @@
 """A customer's entries page by page out of ClickHouse, while the sink goes on."""
 
-from collections.abc import Iterator
-
-import pytest
-
 from streams.adapters.clickhouse import ClickHouse
 from streams.adapters.clickhouse_rows import ClickHouseRows
 from streams.adapters.memory_sink import MemoryLog
-from streams.embedded.endpoints import Endpoints
 from streams.gateway.messages import EntryLine
 from streams.invoicing.statement import NEWEST, entries_before
 from tests.rows import row
-from tests.sinks import drain, migrated_database
-
-
-@pytest.fixture
-def clickhouse(endpoints: Endpoints, unique_name: str) -> Iterator[ClickHouse]:
-    with migrated_database(endpoints, unique_name) as found:
-        yield found
+from tests.sinks import drain
 
 
 async def test_pages_neither_repeat_nor_leave_out(clickhouse: ClickHouse) -> None:

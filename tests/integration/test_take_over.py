@@ -11,7 +11,7 @@ from aiokafka import AIOKafkaConsumer, TopicPartition
 from schemas.budget import Denomination
 from schemas.partitioner import partition_of
 from schemas.structs import CycleEntry, GrantEntry, PlanGrant, Rules, UsageEntry
-from schemas.topics import CLAIMS_CHANGELOG, DEAD_LETTERS, INBOUND, LEDGER, USAGE
+from schemas.topics import ATTRIBUTIONS, CLAIMS_CHANGELOG, DEAD_LETTERS, INBOUND, LEDGER, USAGE
 from streams.adapters import catalog
 from streams.adapters.catalog import CatalogFollower, append_catalog, read_catalog
 from streams.app.worker import EXIT_FAULT
@@ -79,6 +79,7 @@ def test_every_owner_says_where_it_begins(installation: Installation) -> None:
         "transfers": (0, 0),
         "signals": (0, 0),
         "usage": (1, 1),
+        "unassigned": (0, 0),
     }
 
 
@@ -94,7 +95,9 @@ def test_a_group_whose_offsets_were_reset_by_hand_stops_the_worker(
     assert accepted_ids(installation) == ["e1", "e2"]
 
 
-@pytest.mark.parametrize("topic", [LEDGER.name, DEAD_LETTERS.name, CLAIMS_CHANGELOG.name])
+@pytest.mark.parametrize(
+    "topic", [LEDGER.name, ATTRIBUTIONS.name, DEAD_LETTERS.name, CLAIMS_CHANGELOG.name]
+)
 def test_a_topic_that_ends_with_more_than_the_tables_know_stops_the_worker(
     installation: Installation, topic: str
 ) -> None:

@@ -18,8 +18,8 @@ from schemas.structs import LedgerEntry, PriceBook
 from schemas.times import format_time
 from streams.domain.context import Context
 from streams.domain.facts import Rejected, SourceRecord
+from streams.domain.folding import FOLD_ORDER, fold_cycle
 from streams.domain.invariants import check_cycle
-from streams.domain.pipeline import FOLD_ORDER, fold_cycle
 from streams.domain.state import PartitionState, Progress
 from tests.builders import DAY_US, HOUR_US, NOON_US, book, consumed_by, context, fact_of, span
 from tests.property.seed import SEED

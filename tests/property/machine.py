@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from schemas import codec
-from streams.domain.pipeline import FOLD_ORDER
+from streams.domain.folding import FOLD_ORDER
 from tests.builders import DAY_US, HOUR_US, json_of, replay
 from tests.property.logs import (
     BUDGETS,

@@ -38,7 +38,7 @@ from streams.domain.appends import decode_account
 from streams.domain.budget import Account, available
 from streams.domain.context import CatalogView
 from streams.domain.facts import SourceRecord
-from streams.domain.pipeline import FOLD_ORDER
+from streams.domain.folding import FOLD_ORDER
 from streams.domain.replay import fold_entries
 from streams.ports import PROGRESS_KEY, Changes, Table
 from tests.builders import DAY_US, HOUR_US, NOON_US, book, catalog_record, record

@@ -15,8 +15,9 @@ from schemas import codec
 from schemas.structs import CycleEntry, GrantEntry, SignalEntry, UsageEntry
 from streams.domain.budget import Account
 from streams.domain.entries import Position
+from streams.domain.folding import fold_cycle
 from streams.domain.identity import Claim
-from streams.domain.pipeline import decide, evolve, fold_cycle
+from streams.domain.pipeline import decide, evolve
 from streams.domain.refusal import Refusal
 from streams.domain.replay import accounts_digest, fold_entries
 from streams.domain.state import PartitionState, Progress

@@ -11,10 +11,10 @@ from typing import Any, Final
 import psutil
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.structs import TopicPartition
-from pydantic import SecretStr
 
 from schemas.topics import (
     ACCOUNTS_CHANGELOG,
+    ATTRIBUTIONS,
     BUDGETS,
     CLAIMS_CHANGELOG,
     DEAD_LETTERS,
@@ -25,18 +25,20 @@ from schemas.topics import (
 )
 from streams.adapters.clickhouse import ClickHouse
 from streams.embedded.endpoints import Endpoints
+from tests import whole
 from tests.builders import json_of
 from tests.embedded_waiting import until
 from tests.installation import Installation
-from tests.sinks import migrated_database
 from tests.soak.books import Verdict, check_log, check_tables
+from tests.soak.shares import all_closed, check_shares, read_shares
 
 CUSTOMERS: Final = ("a", "b", "c")
-STEP_SECONDS: Final = 90.0
+STEP_SECONDS: Final = 180.0
 """A deadline for one process to get somewhere on a machine where many start at once."""
 CYCLE_RECORDS: Final = 10
 """So that the input takes several cycles."""
-WRITTEN: Final = (LEDGER, DEAD_LETTERS, ACCOUNTS_CHANGELOG, CLAIMS_CHANGELOG)
+ONE_PARTITION: Final = {"partitions": 1, "cycle_records_max": CYCLE_RECORDS}
+WRITTEN: Final = (LEDGER, ATTRIBUTIONS, DEAD_LETTERS, ACCOUNTS_CHANGELOG, CLAIMS_CHANGELOG)
 
 
 @contextlib.contextmanager
@@ -44,9 +46,7 @@ def one_partition(
     endpoints: Endpoints, name: str, home: Path, **more: Any
 ) -> Iterator[Installation]:
     """An installation with a single partition and small cycles."""
-    made = Installation.create(
-        endpoints, f"{name}.", home, partitions=1, cycle_records_max=CYCLE_RECORDS, **more
-    )
+    made = Installation.create(endpoints, f"{name}.", home, **ONE_PARTITION, **more)
     with made:
         yield made
 
@@ -56,34 +56,28 @@ def with_tables(
     endpoints: Endpoints, name: str, home: Path
 ) -> Iterator[tuple[Installation, ClickHouse]]:
     """The same with a database that sinks of it fill."""
-    with (
-        migrated_database(endpoints, name) as clickhouse,
-        one_partition(
-            endpoints,
-            name,
-            home,
-            clickhouse_url=endpoints.clickhouse_url,
-            clickhouse_user=endpoints.clickhouse_user,
-            clickhouse_password=SecretStr(endpoints.clickhouse_password),
-            clickhouse_database=name,
-            sink_batch_rows_max=15,
-            sink_linger_ms=20,
-        ) as installation,
-    ):
-        yield installation, clickhouse
+    with whole.with_tables(endpoints, name, home, **ONE_PARTITION, sink_batch_rows_max=15) as made:
+        yield made
 
 
-def produce(installation: Installation, batch: str) -> None:
+def produce(installation: Installation, batch: str, *, traced: bool = False) -> None:
     """Fifty records: usage of three customers with repeats, a conflict and nonsense; grants;
-    signals."""
+    signals. `traced`: nine of ten calls name a trace or its scope, and the signals share them."""
+    claims = {"trace_id": "1", "cost_tracing": True} if traced else {}
+    named = ({"trace_id": "1"}, {"trace_id": "2", "scope_id": "3"}) if traced else ({},)
     for customer in CUSTOMERS:
         grant = {"kind": "grant", "denomination": "usd", "amount": "0.7"}
         value = json_of(customer, f"{batch}-g", grant)
         installation.produce(BUDGETS.name, [value], key=customer)
-        value = json_of(customer, f"{batch}-s", {"name": "won"})
+        value = json_of(customer, f"{batch}-s", {"name": "won"} | claims)
         installation.produce(SIGNALS.name, [value, value], key=customer)
         events = [
-            json_of(customer, f"{batch}-{n}", {"units": n, "cost": f"0.{n}1"}) for n in range(11)
+            json_of(
+                customer,
+                f"{batch}-{n}",
+                {"units": n, "cost": f"0.{n}1", **(named[n % len(named)] if n else {})},
+            )
+            for n in range(11)
         ]
         conflict = json_of(customer, f"{batch}-3", {"units": 99, "cost": "9"})
         values = [*events, events[0], conflict, b"{not json"]
@@ -118,6 +112,17 @@ def check_books(installation: Installation) -> Verdict:
     assert verdict.faults == []
     assert verdict.accepted > 0
     return verdict
+
+
+def check_attributed(installation: Installation) -> None:
+    """Waits until every window has closed; then each cost of a trace is shared out to the
+    pico-dollar."""
+    until(lambda: all_closed(installation), "all trace windows closed", STEP_SECONDS)
+    verdict = Verdict()
+    shares = read_shares(installation)
+    check_shares(installation.entries(), shares, verdict)
+    assert verdict.faults == []
+    assert {row.role for part in shares for row in part} >= {"share", "unattributed"}
 
 
 def wait_filled(installation: Installation, clickhouse: ClickHouse) -> None:

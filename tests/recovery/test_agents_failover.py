@@ -110,7 +110,7 @@ class Agent:
         return answers[0]
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_a_worker_killed_under_agents_costs_nobody_an_answer_or_a_unit(
     endpoints: Endpoints, topic_prefix: str, tmp_path: Path
 ) -> None:

@@ -6,6 +6,7 @@ the inner steps of a commit and of a recovery. `tests/recovery` beside this does
 """
 
 import random
+from collections import Counter
 from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -14,20 +15,24 @@ import pytest
 
 from schemas.partitioner import partition_of
 from schemas.structs import UsageEntry
-from schemas.topics import TRANSFERS
+from schemas.topics import TRANSFERS, USAGE
 from streams.agents.cycle import FOLD_ORDER, TopicSlice
 from streams.domain.appends import APPENDED
 from streams.domain.facts import SourceRecord
 from streams.errors import FaultError, TransientError
 from streams.ports import Table
-from tests.builders import DAY_US, of_kind
-from tests.property.logs import random_log, records
+from tests.builders import DAY_US, HOUR_US, of_kind
+from tests.property.logs import Event, random_log, records
 from tests.simulation.broker import Broker, FencedError, Group, Stored
 from tests.simulation.checks import check_audit, check_ledger, entries_of
 from tests.simulation.scheduler import Crashed, InjectedError, Scheduler, Turn
+from tests.simulation.shares import Shares
+from tests.simulation.traces import traced
+from tests.simulation.views import PARTITIONS, VIEWS
 from tests.simulation.workers import CatalogTopic, Disk, Follower, Process, SimulatedClock
-from tests.simulation.world import PARTITIONS, VIEWS
 
+EVENTS: Final = 36
+HOURS_AFTER: Final = 4
 CUT: Final = 3
 OTHER_CUT: Final = 2
 
@@ -39,6 +44,12 @@ PLACES: Final = {
     *("crash before claims are stored", "crash after claims are stored"),
     *("crash before accounts are stored", "crash after accounts are stored"),
 }
+
+
+SHARED: Final = Counter(
+    ("rows: share", "rows: unattributed", "rows: signal", "rows: late", "rows: window_full")
+)
+"""What the shares of the walk must be of, else it tests nothing of them."""
 
 
 class Walk(Scheduler):
@@ -131,9 +142,15 @@ def run(life: Coroutine[Any, Any, None]) -> BaseException | None:
 
 
 def inbound() -> list[SourceRecord]:
-    """Everything that comes in, some of it refused, repeated, in conflict."""
-    log = random_log(random.Random(1), 60)
+    """Everything that comes in, some of it refused, repeated, in conflict; in the end hours in
+    which nothing names a trace, so that all windows close."""
+    log = [traced(event) for event in random_log(random.Random(33), EVENTS)]
     ours = [one for one in log if partition_of(one.customer.encode(), PARTITIONS) == 0]
+    now_us = max(one.appended_us for one in ours)
+    ours += [
+        Event(USAGE.name, "c4", "crm", f"later {n}", now_us + n * 3 * HOUR_US, None, ())
+        for n in range(1, HOURS_AFTER + 1)
+    ]
     return records(ours)
 
 
@@ -164,6 +181,7 @@ def check(found: Installation) -> None:
     """The audit and the counts, whatever the cut was."""
     check_ledger(found.broker, 0)
     check_audit(found.broker, dict(found.disks), 0)
+    Shares(found.broker, 0).check_closed()
 
 
 def accepted(found: Installation) -> dict[str, str]:
@@ -176,10 +194,15 @@ def test_the_walk_meets_every_step_of_the_decision_record(
     undisturbed: tuple[Walk, dict[str, Any]],
 ) -> None:
     walk, books = undisturbed
+    calm = installation()
+    assert run(calm.life("w", Walk())) is None
     assert set(walk.places) >= PLACES
     assert walk.places.count("6d commit") >= 5
     # Nothing of the walk names a task: nothing is transferred.
     assert all(books[topic] for topic in APPENDED if topic != TRANSFERS.name)
+    shares = Shares(calm.broker, 0)
+    shares.check_closed()
+    assert shares.seen() >= SHARED, shares.seen()
 
 
 @pytest.mark.parametrize("disk", ["kept", "lost"])

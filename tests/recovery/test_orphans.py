@@ -64,7 +64,7 @@ def test_a_transaction_of_somebody_else_that_stays_open_stops_the_owner(
         assert installation.read(LEDGER.name) == [[]], "what was aborted is not visible"
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 def test_a_cycle_that_a_restarting_broker_rolled_back_counts_once(
     stack: "EmbeddedStack", endpoints: Endpoints, unique_name: str, tmp_path: Path
 ) -> None:

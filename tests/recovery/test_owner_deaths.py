@@ -222,7 +222,7 @@ def between_hold_and_settlement(endpoints: Endpoints, name: str, home: Path) -> 
         found.settle(told.reservation_id)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_whenever_an_owner_dies_the_same_key_gets_one_decision_and_one_hold(
     endpoints: Endpoints, unique_name: str, tmp_path: Path
 ) -> None:

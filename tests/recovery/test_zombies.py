@@ -35,7 +35,7 @@ def wake_worker(endpoints: Endpoints, name: str, home: Path, step: str) -> None:
     """Paused at the step; another consumes everything; awake again it ends, and nothing changed."""
     with with_tables(endpoints, name, home) as (installation, clickhouse):
         produce(installation, "first")
-        installation.start(["streams", "sink"], "sink")
+        installation.start_sink()
         zombie = launch(installation, "worker", step, 2, "STOP", "zombie")
         wait_paused(zombie)
         cycles = cycle_count(installation)
@@ -86,7 +86,7 @@ def wake_sink(endpoints: Endpoints, name: str, home: Path, step: str) -> None:
         installation.wait_consumed()
         zombie = launch(installation, "sink", step, 2, "STOP", "zombie")
         wait_paused(zombie)
-        installation.start(["streams", "sink"], "heir")
+        installation.start_sink("heir")
         wait_filled(installation, clickhouse)
 
         # Nothing fences a sink: it goes on with its old insert, and the table refuses it.
@@ -98,7 +98,7 @@ def wake_sink(endpoints: Endpoints, name: str, home: Path, step: str) -> None:
         wait_filled(installation, clickhouse)
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_paused_process_whose_partition_was_taken_over_changes_nothing_when_it_wakes(
     endpoints: Endpoints, unique_name: str, tmp_path: Path
 ) -> None:

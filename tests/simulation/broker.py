@@ -26,7 +26,7 @@ class Transaction:
 
     epoch: int
     state: str = "open"
-    topics: list[str] = field(default_factory=list)
+    places: list[tuple[str, int]] = field(default_factory=list)
     offsets: dict[str, int] = field(default_factory=dict)
 
 
@@ -56,10 +56,12 @@ class Broker:
     def end(self, topic: str, partition: int) -> int:
         """The last stable offset: what is behind an open transaction nobody sees."""
         log = self.logs[topic, partition]
-        opened = self.open.get(partition)
-        if opened is None or topic not in opened.topics:
+        opened = [one for one in self.open.values() if (topic, partition) in one.places]
+        if not opened:
             return len(log)
-        return next(at for at, one in enumerate(log) if one.transaction is opened)
+        return next(
+            at for at, one in enumerate(log) if any(one.transaction is other for other in opened)
+        )
 
     def read(self, topic: str, partition: int, offset: int, most: int) -> list[SourceRecord]:
         """Committed records from an offset on."""
@@ -83,8 +85,8 @@ class Broker:
         if transaction is None:
             return
         transaction.state = state
-        for topic in transaction.topics:
-            self.logs[topic, partition].append(Stored(None, None, self.now_us, None, marker=True))
+        for place in transaction.places:
+            self.logs[place].append(Stored(None, None, self.now_us, None, marker=True))
         if state == "done":
             for topic, offset in transaction.offsets.items():
                 self.offsets[topic, partition] = offset
@@ -128,8 +130,9 @@ class SimulatedLog:
             await point("6b append", "unknown: append")
             self._check(partition)
             if append.records:
-                log = broker.logs[append.topic, partition]
-                transaction.topics.append(append.topic)
+                to = partition if append.partition is None else append.partition
+                log = broker.logs[append.topic, to]
+                transaction.places.append((append.topic, to))
                 log += [Stored(k, v, broker.now_us, transaction) for k, v in append.records]
                 last[append.topic] = len(log) - 1
         await point("6c offsets", "unknown: offsets", weight=3)

@@ -58,8 +58,23 @@ AT_LEAST: Final = {
     "token forgotten": 10,
     "hint lost": 100,
     "older backup restored": 50,
+    "passed on": 1_000,
+    "signal taken back": 500,
+    "invoice told": 1_000,
+    "tick": 500,
+    "new lease": 200,
+    "rows: share": 1000,
+    "rows: unattributed": 1000,
+    "rows: split_between_signals": 500,
+    "rows: late": 300,
+    "rows: voided": 300,
+    "rows: window_full": 30,
+    "rows: window_gone": 20,
+    "rows: no_cost": 50,
+    "rows: cost_tracing_off": 50,
 }
-"""Kinds of faults that 1,000 seeds must have seen, and how often: else they test nothing."""
+"""Kinds of faults that 1,000 seeds must have seen, and of attributions, and how often: else they
+test nothing."""
 
 _seen: Counter[str] = Counter()
 
@@ -73,7 +88,12 @@ def simulate(seed: int, makes: Makes | None = None) -> Counter[str]:
     except BaseException as fault:
         fault.add_note(f"repeat it with: SIMULATION_SEED={seed} pytest tests/simulation")
         raise
-    return world.scheduler.seen
+    finally:
+        world.scheduler.close()
+    seen = world.scheduler.seen
+    for shares in world.shares:
+        seen.update(shares.seen())
+    return seen
 
 
 @pytest.mark.parametrize("piece", range(PIECES))

@@ -1,7 +1,7 @@
 """A worker process: joins the group, fences, recovers, places itself, and runs the real cycles."""
 
 import errno
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -121,6 +121,8 @@ class Process:
     make: type[SimulatedLog] = SimulatedLog
     recovered_at_once: int = 10
     """Changelog records that a recovery writes in one batch."""
+    inspect: Callable[[Mapping[bytes, bytes], int], None] = lambda _table, _partition: None
+    """Told of the accounts of a partition that has been recovered."""
     log: SimulatedLog = field(init=False)
     owned: list[int] = field(default_factory=list)
 
@@ -160,6 +162,8 @@ class Process:
         """Where the tables are is where each partition goes on."""
         found = {}
         for partition in self.owned:
+            if not self.log.is_fenced(partition):
+                self.inspect(self.disk.content(partition)[0], partition)
             progress = read_progress(self.disk, partition)
             await follower.context(progress.catalog_offset)
             committed = {t: self.broker.offsets.get((t, partition)) for t in FOLD_ORDER}

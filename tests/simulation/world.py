@@ -1,30 +1,27 @@
 """One installation under one seed: who lives in it, what happens to it, and how it ends."""
 
 import random
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from schemas import codec
 from schemas.partitioner import partition_of
-from schemas.topics import DEAD_LETTERS, LEDGER, USAGE
-from streams.domain.context import CatalogView
+from schemas.structs import Void
+from schemas.topics import ATTRIBUTIONS, BUDGETS, DEAD_LETTERS, LEDGER, UNASSIGNED, USAGE
 from streams.domain.facts import SourceRecord
-from streams.domain.pipeline import FOLD_ORDER
+from streams.domain.folding import FOLD_ORDER
 from streams.errors import FaultError, TransientError
-from tests.builders import book, catalog_record
-from tests.property.logs import (
-    FUTURE_US,
-    GRANTS_MAX,
-    HORIZON_DAYS,
-    LATENESS_DAYS,
-    PLAN,
-    Event,
-    prices,
-    random_log,
-    records,
-)
+from tests.builders import HOUR_US
+from tests.property.logs import Event, random_log, records
 from tests.simulation.broker import Broker, FencedError, Group, SimulatedLog, Stored, Transaction
+from tests.simulation.invoices import CUSTOMERS, Invoices
+from tests.simulation.nameless import Nameless, is_nameless, partition_of_trace
 from tests.simulation.scheduler import Actor, InjectedError, Scheduler, ViolationError
+from tests.simulation.shares import Shares
 from tests.simulation.sinks import Database, Outbound, SimulatedRows, run_sink
+from tests.simulation.traces import Owners, is_waiting, traced, void_of
+from tests.simulation.views import PARTITIONS, VIEWS
 from tests.simulation.workers import (
     CLOCK_BEHIND_US,
     CatalogTopic,
@@ -33,57 +30,13 @@ from tests.simulation.workers import (
     SimulatedClock,
 )
 
-PARTITIONS: Final = 2
 WORKERS_MAX: Final = 3
 EVENTS: Final = 36
 STEPS_MAX: Final = 30_000
 """Far more than a healed installation needs to finish."""
-DEARER_FROM: Final = 4
-"""From this catalog offset on, model `small` costs twice."""
-LIMITS: Final = {
-    "horizon_days": HORIZON_DAYS,
-    "lateness_days": LATENESS_DAYS,
-    "future_seconds": FUTURE_US // 1_000_000,
-    "grants_max": GRANTS_MAX,
-}
+OUTBOUND: Final = (LEDGER.name, ATTRIBUTIONS.name, DEAD_LETTERS.name)
 MALFORMED: Final = (b"{", b"", b'{"schema_version":1}', b"\xff\xfe")
 STARTED_US: Final = 1_768_478_400 * 10**6
-
-
-def catalog_views() -> list[CatalogView]:
-    """`views[n]` is the catalog after n records: rules and prices come in several versions."""
-    cheap = prices()
-    models = [
-        book(small={"input": "6", "output": "30", "cache_read": "0.6"}).providers[0].models[0],
-        *(model for model in cheap.providers[0].models if model.id != "small"),
-    ]
-    dearer = _with(cheap, version="2", providers=[_with(cheap.providers[0], models=models)])
-    found = [CatalogView()]
-    plan = [dict(zip(("denomination", "amount", "priority"), one, strict=True)) for one in PLAN]
-    first: list[Any] = [
-        catalog_record("generation", generation=1, partitions=PARTITIONS, topic_ids={}),
-        catalog_record("rules", default_plan=plan, **LIMITS),
-        prices(),
-        dearer,
-        *(catalog_record("rules", version=f"{n}", default_plan=plan, **LIMITS) for n in (2, 3)),
-    ]
-    for length in range(1, len(first) + 1):
-        view = CatalogView()
-        for offset, record in enumerate(first[:length]):
-            view.fold(offset, record)
-        if length > 2:
-            view.context()
-        found.append(view)
-    return found
-
-
-def _with(struct: Any, **changes: Any) -> Any:
-    import msgspec
-
-    return msgspec.structs.replace(struct, **changes)
-
-
-VIEWS: Final = catalog_views()
 
 
 @dataclass(frozen=True)
@@ -111,10 +64,16 @@ class World:
         self.hints: dict[str, int] = {}
         self.events: dict[tuple[str, int, int], Event] = {}
         """What each inbound position holds, None of it malformed."""
+        self.nameless = Nameless(PARTITIONS)
+        self.voids: dict[tuple[str, int, int], Void] = {}
+        """The same of those that take signals back."""
+        self.invoices = Invoices(self.broker, PARTITIONS)
+        self.owners = Owners(self.broker)
+        self.shares = [Shares(self.broker, partition) for partition in range(PARTITIONS)]
         self.processes: dict[str, Process] = {}
         for number in range(chance.randint(1, WORKERS_MAX)):
             self.add_worker(number)
-        for topic in (LEDGER.name, DEAD_LETTERS.name):
+        for topic in OUTBOUND:
             for partition in range(PARTITIONS):
                 for copy in range(2 if topic == LEDGER.name else 1):
                     self.add_sink(topic, partition, copy)
@@ -134,6 +93,7 @@ class World:
             self.makes.disk(self.scheduler),
             SimulatedClock(self.broker),
             make=self.makes.log,
+            inspect=self.recovered,
         )
         self.processes[name] = process
         self.scheduler.add(Actor(name, process.run, lambda: self.worker_ended(process)))
@@ -144,6 +104,10 @@ class World:
         process.clock.off_us = 0
         if self.scheduler.happens("store lost", 0.2):
             process.disk = self.makes.disk(self.scheduler)
+
+    def recovered(self, table: Mapping[bytes, bytes], partition: int) -> None:
+        """A worker has recovered a partition, and nobody else can have written to it since."""
+        self.shares[partition].check_table(table)
 
     def add_sink(self, topic: str, partition: int, copy: int) -> None:
         """A sink of one table and partition."""
@@ -158,13 +122,17 @@ class World:
 
     async def produce(self) -> None:
         """Events with repeats, conflicts and late ones, and what no worker can read."""
-        log = random_log(self.chance, EVENTS)
+        log = [traced(event) for event in random_log(self.chance, EVENTS)]
         placed = list(zip(log, records(log), strict=True))
         at = 0
         while at < len(placed):
             await self.scheduler.point("produce")
             batch = placed[at : at + self.chance.randint(1, 3)]
             at += len(batch)
+            for event, record in batch:
+                if is_nameless(event):
+                    self.append_nameless(event, record)
+            batch = [one for one in batch if not is_nameless(one[0])]
             if self.scheduler.happens("batch aborted", 0.08):
                 self.append_batch(batch, aborted=True)
             self.append_batch(batch)
@@ -188,6 +156,16 @@ class World:
             if aborted:
                 log.append(Stored(None, None, now_us, marker=True))
 
+    def append_nameless(self, event: Event, record: Any) -> None:
+        """An event to the partition of its trace, with or without what says whose that is."""
+        self.broker.now_us = max(self.broker.now_us, event.appended_us)
+        for body in self.nameless.bodies(event, record.value, self.chance):
+            partition = partition_of_trace(body, PARTITIONS)
+            log = self.broker.logs[UNASSIGNED.name, partition]
+            if body.customer_id is None:
+                self.nameless.events[partition, len(log)] = event
+            log.append(Stored(body.trace_id.encode(), codec.encode(body), self.broker.now_us))
+
     def append_malformed(self) -> None:
         """Something that nobody can read."""
         log = self.broker.logs[USAGE.name, self.chance.randrange(PARTITIONS)]
@@ -209,6 +187,16 @@ class World:
             process.clock.off_us = -CLOCK_BEHIND_US
         if happens("clock ahead", 0.002):
             process.clock.off_us = CLOCK_BEHIND_US
+        if chance.random() < 0.04:
+            self.take_back(chance.randrange(PARTITIONS))
+        if happens("invoice told", 0.03):
+            self.invoices.tell(chance.choice(CUSTOMERS))
+        if happens("tick", 0.01):
+            self.owners.tick(chance.randrange(PARTITIONS))
+        if happens("new lease", 0.003):
+            partition = chance.randrange(PARTITIONS)
+            self.owners.lease(partition)
+            self.owners.tick(partition, 0)
         if happens("stamped ahead", 0.001):
             self.append_from_the_future()
         if happens("backup", 0.004):
@@ -218,6 +206,16 @@ class World:
             for name, actor in self.scheduler.actors.items():
                 if name.startswith("sink"):
                     self.scheduler.crash(actor)
+
+    def take_back(self, partition: int) -> None:
+        """Administration takes a signal back; it may have been taken back before."""
+        void = void_of(self.chance, self.broker, partition)
+        if void is None:
+            return
+        self.scheduler.seen["signal taken back"] += 1
+        log = self.broker.logs[BUDGETS.name, partition]
+        self.voids[BUDGETS.name, partition, len(log)] = void
+        log.append(Stored(void.customer_id.encode(), codec.encode(void), self.broker.now_us))
 
     def append_from_the_future(self) -> None:
         """A broker whose clock runs ahead of the workers' machines, until these follow."""
@@ -247,7 +245,7 @@ class World:
     def run(self) -> None:
         """Trouble until everything is produced and a while longer, then peace until all is done."""
         producer = self.scheduler.actors["producer"]
-        left = self.chance.randint(0, 300)
+        left = self.chance.randint(50, 500)
         while not producer.finished or left:
             left -= producer.finished
             self.weather()
@@ -256,10 +254,28 @@ class World:
         self.scheduler.heal()
         for process in self.processes.values():
             process.clock.off_us = 0
+        self.broker.now_us += 4 * HOUR_US
+        self.finish()
+        for partition in range(PARTITIONS):
+            self.take_back(partition)
+        self.finish()
+
+    def finish(self) -> None:
+        """Until everything is decided and copied, and every window has closed."""
         while not (self.decided() and self.copied()):
             for _ in range(20):
                 self.scheduler.turn()
             self.bounded()
+            if self.decided():
+                self.let_windows_close()
+
+    def let_windows_close(self) -> None:
+        """Owners let time pass where windows wait: far enough for the last of them to be due."""
+        for partition in range(PARTITIONS):
+            if is_waiting(self.broker, partition):
+                # What was passed on a moment ago, and says no time, happened a moment ago.
+                self.broker.now_us += HOUR_US
+                self.owners.tick(partition)
 
     def bounded(self) -> None:
         """Raises ViolationError where the installation does not come to an end."""
@@ -282,6 +298,6 @@ class World:
         """Whether the tables hold as many rows as the log records."""
         return all(
             len(self.database.rows.get((topic, 1, p), [])) >= len(self.broker.all(topic, p))
-            for topic in (LEDGER.name, DEAD_LETTERS.name)
+            for topic in OUTBOUND
             for p in range(PARTITIONS)
         )

@@ -17,13 +17,14 @@ import tempfile
 from pathlib import Path
 from typing import Final
 
+from tests.brokers import COPIES, three_brokers
 from tests.integration.embedded_stack import running_stack
 from tests.soak.run import Report, run_schedule
-from tests.soak.schedule import KINDS, make_schedule
+from tests.soak.schedule import KINDS, THREE_BROKERS, make_schedule
 
 HEAD: Final = (
     f"{'seed':>6} {'events':>7} {'accepted':>8} {'dupl.':>6} {'letters':>7} "
-    f"{'lost':>5} {'doubled':>7} {'sums':>5} {'s':>5}  "
+    f"{'shares':>6} {'late':>6} {'voided':>6} {'lost':>5} {'doubled':>7} {'sums':>5} {'s':>5}  "
 )
 RESTARTS_MAX: Final = 1_000
 """Of the servers, over all seeds of a run: they are killed on purpose."""
@@ -34,7 +35,7 @@ def arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
     parser.add_argument("--seeds", type=int, default=1, help="how many schedules")
     parser.add_argument("--from", type=int, default=1, dest="first", help="the first seed")
-    parser.add_argument("--kind", choices=("all", *KINDS), default="all")
+    parser.add_argument("--kind", choices=("all", *KINDS, THREE_BROKERS), default="all")
     parser.add_argument("--json", type=Path, help="write a report to this file")
     parser.add_argument("--keep", type=Path, help="where logs of failed seeds are kept")
     return parser.parse_args()
@@ -45,7 +46,8 @@ def line(report: Report) -> str:
     found = report.verdict
     return (
         f"{report.seed:6d} {found.events:7d} {found.accepted:8d} {found.duplicates:6d} "
-        f"{found.letters:7d} {found.lost:5d} {found.doubled:7d} {found.wrong_sums:5d} "
+        f"{found.letters:7d} {found.shares:6d} {found.late:6d} {found.voided:6d} "
+        f"{found.lost:5d} {found.doubled:7d} {found.wrong_sums:5d} "
         f"{report.seconds:5.0f}  {'ok' if report.ok else 'FAULT'}  audit: {report.audit}"
         + (f", orphans ended: {report.orphans}" if report.orphans else "")
     )
@@ -65,13 +67,18 @@ def main() -> int:
     keep = given.keep or root / "failed"
     reports: list[Report] = []
     try:
-        with running_stack(root / "stack", restart_limit=RESTARTS_MAX) as stack:
+        (root / "stack").mkdir()
+        three = given.kind == THREE_BROKERS
+        started, more = (
+            (three_brokers, {"replication_factor": COPIES}) if three else (running_stack, {})
+        )
+        with started(root / "stack", restart_limit=RESTARTS_MAX) as stack:
             for seed in range(given.first, given.first + given.seeds):
                 schedule = make_schedule(seed, given.kind)
                 folder = root / f"seed-{seed}"
                 print(f"seed {seed}: {', '.join(map(str, schedule.actions))}", file=sys.stderr)
                 name = f"soak{seed}_{secrets.token_hex(3)}"
-                report = run_schedule(stack, schedule, folder, name)
+                report = run_schedule(stack, schedule, folder, name, **more)
                 if not report.ok:
                     report.logs = str(keep / folder.name)
                     keep.mkdir(parents=True, exist_ok=True)

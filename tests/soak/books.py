@@ -13,7 +13,7 @@ from typing import Any, Final
 
 from schemas import codec
 from schemas.partitioner import partition_of
-from schemas.structs import CycleEntry, DeadLetter, GrantEntry, LedgerEntry, UsageEntry
+from schemas.structs import CycleEntry, DeadLetter, GrantEntry, LedgerEntry, UsageEntry, VoidEntry
 from schemas.topics import BUDGETS, DEAD_LETTERS, PRODUCED, SIGNALS, USAGE
 from streams.adapters.clickhouse import ClickHouse
 from tests.installation import Installation
@@ -31,6 +31,8 @@ class Expected:
     accepted: dict[Place, dict[str, Any]] = field(default_factory=dict)
     duplicates: set[Place] = field(default_factory=set)
     letters: dict[Place, str] = field(default_factory=dict)
+    voids: dict[Place, dict[str, Any]] = field(default_factory=dict)
+    """What takes a signal back: whether it was decided before that is the cycles' affair."""
     units: Counter[str] = field(default_factory=Counter)
     cost: dict[str, Decimal] = field(default_factory=lambda: defaultdict(Decimal))
 
@@ -46,6 +48,10 @@ class Verdict:
     lost: int = 0
     doubled: int = 0
     wrong_sums: int = 0
+    shares: int = 0
+    """Attributions, and those of them that came late or by a signal taken back."""
+    late: int = 0
+    voided: int = 0
     faults: list[str] = field(default_factory=list)
 
 
@@ -60,13 +66,8 @@ class Books:
 
 def check_log(installation: Installation, verdict: Verdict) -> Books:
     """Reads everything and compares what was decided with what had to be."""
-    inbound = {topic.name: installation.read(topic.name) for topic in PRODUCED}
-    letters = [
-        [codec.decode_dead_letter(record.value) for record in part]
-        for part in installation.read(DEAD_LETTERS.name)
-    ]
-    found = Books(inbound, installation.entries(), letters)
-    verdict.events = sum(len(part) for parts in inbound.values() for part in parts)
+    found = read_books(installation, verdict)
+    inbound, letters = found.inbound, found.letters
     ends = {
         (topic, partition): records[-1].offset + 1
         for topic, parts in inbound.items()
@@ -74,9 +75,20 @@ def check_log(installation: Installation, verdict: Verdict) -> Books:
         if records
     }
     expected = expect(inbound, installation.settings.partitions)
-    check_ledger(expected, found.ledger, found.letters, ends, verdict)
+    check_ledger(expected, found.ledger, letters, ends, verdict)
     check_burns(found.ledger, verdict)
     return found
+
+
+def read_books(installation: Installation, verdict: Verdict) -> Books:
+    """The committed records; counts the inbound ones."""
+    inbound = {topic.name: installation.read(topic.name) for topic in PRODUCED}
+    letters = [
+        [codec.decode_dead_letter(record.value) for record in part]
+        for part in installation.read(DEAD_LETTERS.name)
+    ]
+    verdict.events = sum(len(part) for parts in inbound.values() for part in parts)
+    return Books(inbound, installation.entries(), letters)
 
 
 def expect(inbound: dict[str, list[list[Any]]], partitions: int) -> Expected:
@@ -107,6 +119,9 @@ def _expect_one(
     if partition_of(customer.encode(), partitions) != place[1]:
         expected.letters[place] = "wrong_partition"
         return
+    if body.get("kind") == "void":
+        expected.voids[place] = body
+        return
     key = (customer, body["source"], body["event_id"])
     if key in first:
         if first[key] == body:
@@ -136,6 +151,7 @@ def check_ledger(
     cost: dict[str, Decimal] = defaultdict(Decimal)
     plans: Counter[str] = Counter()
     kinds = {USAGE.name: "UsageEntry", SIGNALS.name: "SignalEntry", BUDGETS.name: "GrantEntry"}
+    _settle_voids(expected, ledger, letters, verdict)
     for partition, entries in enumerate(ledger):
         if [entry.sequence for entry in entries] != list(range(len(entries))):
             verdict.faults.append(f"partition {partition}: the ledger's sequences are not dense")
@@ -161,7 +177,7 @@ def check_ledger(
             body = expected.accepted.get(place)
             if body is not None and (
                 (body["customer_id"], body["event_id"]) != (entry.customer_id, entry.event_id)
-                or type(entry).__name__ != kinds[entry.topic]
+                or (place not in expected.voids and type(entry).__name__ != kinds[entry.topic])
             ):
                 verdict.faults.append(f"{place}: the entry is of another event")
             if isinstance(entry, UsageEntry):
@@ -182,6 +198,72 @@ def check_ledger(
         verdict.faults.append(f"consumed up to elsewhere (end, consumed): {wrong}")
     verdict.accepted, verdict.duplicates = counted["accepted"], counted["duplicates"]
     verdict.letters = counted["letters"]
+
+
+def check_customers(books: Books, partitions: int, prefix: str, verdict: Verdict) -> None:
+    """The same of the customers alone whose names begin so, beside others of whom nothing is known
+    here: each of their records ends once, their sums are right. Nobody else has dead letters."""
+    begins = prefix.encode()
+    inbound = {
+        topic: [
+            [record for record in part if (record.key or b"").startswith(begins)] for part in parts
+        ]
+        for topic, parts in books.inbound.items()
+    }
+    expected = expect(inbound, partitions)
+    mine = [
+        [e for e in part if not isinstance(e, CycleEntry) and e.customer_id.startswith(prefix)]
+        for part in books.ledger
+    ]
+    _settle_voids(expected, mine, books.letters, verdict)
+    found: Counter[Place] = Counter()
+    units: Counter[str] = Counter()
+    cost: dict[str, Decimal] = defaultdict(Decimal)
+    for partition, part in enumerate(mine):
+        for entry in part:
+            if entry.topic in inbound and not entry.entry_index:
+                found[entry.topic, partition, entry.source_offset] += 1
+            if isinstance(entry, UsageEntry):
+                units[entry.customer_id] += entry.units
+                cost[entry.customer_id] += Decimal(entry.cost)
+    _compare_places(expected, found, verdict)
+    _compare_letters(expected, books.letters, verdict)
+    _compare_sums(expected, units, cost, verdict)
+    verdict.accepted += len(expected.accepted)
+    verdict.duplicates += len(expected.duplicates)
+    verdict.letters += len(expected.letters)
+
+
+def _settle_voids(
+    expected: Expected,
+    ledger: Sequence[Sequence[LedgerEntry]],
+    letters: Sequence[Sequence[DeadLetter]],
+    verdict: Verdict,
+) -> None:
+    """Lets each void be what the log says, one thing: a signal is taken back once, the first time
+    after it was decided."""
+    refused = {
+        (letter.topic, partition, letter.source_offset): letter.code.value
+        for partition, part in enumerate(letters)
+        for letter in part
+    }
+    taken = {
+        (entry.topic, partition, entry.source_offset): entry.signal_entry
+        for partition, part in enumerate(ledger)
+        for entry in part
+        if isinstance(entry, VoidEntry)
+    }
+    twice = [name for name, count in Counter(taken.values()).items() if count > 1]
+    if twice:
+        verdict.doubled += len(twice)
+        verdict.faults.append(f"{len(twice)} taken back twice: {sorted(twice)[:PLACES_SHOWN]}")
+    for place, body in expected.voids.items():
+        if place in taken:
+            expected.accepted[place] = body
+        elif refused.get(place) in ("invalid_field", "conflict"):
+            expected.letters[place] = refused[place]
+        else:
+            expected.duplicates.add(place)
 
 
 def _compare_places(expected: Expected, found: Counter[Place], verdict: Verdict) -> None:
@@ -281,9 +363,13 @@ def _content(entry: LedgerEntry) -> tuple[Any, ...]:
     kind = type(entry).__name__.removesuffix("Entry").lower()
     if isinstance(entry, CycleEntry):
         return (kind, "", 0, "0")
-    if isinstance(entry, UsageEntry):
-        return (kind, entry.customer_id, entry.units, str(Decimal(entry.cost).normalize()))
-    return (kind, entry.customer_id, 0, "0")
+    units, cost = getattr(entry, "units", 0), getattr(entry, "cost", "0")
+    return (
+        kind,
+        entry.customer_id,
+        units,
+        str(Decimal(cost).normalize()) if Decimal(cost) else "0",
+    )
 
 
 def _compare_rows(

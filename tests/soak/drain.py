@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from collections.abc import Iterable
 from typing import Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -9,29 +10,39 @@ from aiokafka.admin import AIOKafkaAdminClient
 
 from schemas.topics import (
     ACCOUNTS_CHANGELOG,
+    ATTRIBUTIONS,
     CLAIMS_CHANGELOG,
     DEAD_LETTERS,
+    INBOUND,
     LEDGER,
     PRODUCED,
-    TOPICS,
+    Topic,
 )
 from streams.adapters.clickhouse import ClickHouse
 from streams.settings import Settings
 from tests.embedded_waiting import until
 from tests.installation import Installation
+from tests.soak.shares import all_closed
 
-DRAIN_SECONDS: Final = 90.0
-"""A deadline: two session timeouts and a restart of everything on a busy machine are a third."""
-WRITTEN: Final = (LEDGER, DEAD_LETTERS, ACCOUNTS_CHANGELOG, CLAIMS_CHANGELOG)
+DRAIN_SECONDS: Final = 180.0
+"""A deadline: two session timeouts and a restart of everything on a busy machine are a sixth."""
+WRITTEN: Final = (LEDGER, ATTRIBUTIONS, DEAD_LETTERS, ACCOUNTS_CHANGELOG, CLAIMS_CHANGELOG)
 
 
 def drain(installation: Installation, clickhouse: ClickHouse) -> None:
     """Returns when the workers have committed everything and the sinks have inserted it."""
-    asyncio.run(_drain_group(installation.settings))
+    asyncio.run(_drain_group(installation.settings, PRODUCED))
+    # While windows wait to close, owners let time pass, and every tick is a cycle.
+    until(lambda: all_closed(installation), "all trace windows closed", DRAIN_SECONDS)
+    asyncio.run(_drain_group(installation.settings, INBOUND))
     asyncio.run(_settle(installation.settings))
     due = {
         table: sum(len(part) for part in installation.read(topic.name))
-        for topic, table in ((LEDGER, "ledger"), (DEAD_LETTERS, "dead_letters"))
+        for topic, table in (
+            (LEDGER, "ledger"),
+            (ATTRIBUTIONS, "attributions"),
+            (DEAD_LETTERS, "dead_letters"),
+        )
     }
 
     def filled() -> bool:
@@ -43,12 +54,12 @@ def drain(installation: Installation, clickhouse: ClickHouse) -> None:
     until(filled, "all entries in ClickHouse", DRAIN_SECONDS)
 
 
-async def _drain_group(settings: Settings) -> None:
-    """Returns when the group's offsets are at the inbound topics' ends."""
+async def _drain_group(settings: Settings, topics: Iterable[Topic]) -> None:
+    """Returns when the group's offsets are at the topics' ends."""
     prefix = settings.topic_prefix
     places = [
         TopicPartition(prefix + topic.name, partition)
-        for topic in PRODUCED
+        for topic in topics
         for partition in range(settings.partitions)
     ]
     consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka_bootstrap)
@@ -107,12 +118,3 @@ async def _settle(settings: Settings) -> None:
     finally:
         await visible.stop()
         await everything.stop()
-
-
-async def delete_topics(settings: Settings) -> None:
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap)
-    await admin.start()
-    try:
-        await admin.delete_topics([topic.full_name(settings.topic_prefix) for topic in TOPICS])
-    finally:
-        await admin.close()

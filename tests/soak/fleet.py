@@ -1,4 +1,5 @@
-"""The worker and sink processes of one schedule; who falls is set up again, as a supervisor does.
+"""The worker, sink and gateway processes of a schedule; who falls is set up again, as a supervisor
+does.
 
 Ends only processes that it started itself.
 """
@@ -11,9 +12,10 @@ import sys
 import threading
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from streams.settings import Settings
 from tests.embedded_waiting import until
@@ -40,10 +42,17 @@ class Slot:
 
 
 class Fleet:
-    """Slots by name: `worker0`, `sink0`, …"""
+    """Slots by name: `worker0`, `sink0`, `gateway0`, …; `own` are settings of one slot alone."""
 
-    def __init__(self, settings: Settings, sink_settings: Settings, home: Path) -> None:
-        self._settings = {"worker": settings, "sink": sink_settings}
+    def __init__(
+        self,
+        settings: Settings,
+        sink_settings: Settings,
+        home: Path,
+        own: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        self._settings = {"worker": settings, "sink": sink_settings, "gateway": settings}
+        self._own = own or {}
         self._home = home
         self._slots: dict[str, Slot] = {}
         self._lock = threading.RLock()
@@ -95,6 +104,29 @@ class Fleet:
             slot.wanted = False
             if slot.process is not None and slot.process.poll() is None:
                 slot.process.terminate()
+
+    def restart(self, name: str) -> bool:
+        """SIGTERM, and a new process once the old one has ended; whether it ended in time."""
+        self.wake(name)
+        self.scale_down(name)
+        process = self._slots[name].process
+        try:
+            if process is not None:
+                process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            return False
+        finally:
+            self.start(name)
+        return True
+
+    def pids(self) -> dict[str, int]:
+        """Who lives now."""
+        with self._lock:
+            return {
+                slot.name: slot.process.pid
+                for slot in self._slots.values()
+                if slot.process is not None and slot.process.poll() is None
+            }
 
     def exits(self) -> dict[str, dict[int, int]]:
         """Exit codes by slot."""
@@ -180,7 +212,7 @@ class Fleet:
             slot.exits.append(code)
         command = slot.name.rstrip("0123456789")
         settings = self._settings[command].model_copy(
-            update={"state_dir": self._home / f"{slot.name}.state"}
+            update={"state_dir": self._home / f"{slot.name}.state", **self._own.get(slot.name, {})}
         )
         with (self._home / f"{slot.name}.log").open("ab") as log:
             slot.process = subprocess.Popen(

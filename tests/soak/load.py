@@ -5,6 +5,7 @@ or not, or in it twice; `books` reads the log back to know.
 """
 
 import asyncio
+import json
 import random
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -20,8 +21,11 @@ CUSTOMERS: Final = 60
 TICK_SECONDS: Final = 0.05
 EVENTS_PER_TICK: Final = 8
 BURST_EVENTS: Final = 1_500
+VOIDS_PER_TICK: Final = 0.1
 REMEMBERED: Final = 400
 """How many of the last events may be repeated."""
+TRACE_EVENTS: Final = 800
+"""Events of all customers after which a customer's next trace begins: some five seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +57,14 @@ class Load:
         self._dice = random.Random(seed)
         self._recent: list[Event] = []
         self._number = 0
+        self._taken = 0
         self._burst = 0
         self._ending = False
         self._pending: set[asyncio.Future[object]] = set()
+        self._voids = random.Random(f"{seed} voids")
+        """Dice of their own: which signals there are to take back is the machine's affair."""
+        self._signals: list[tuple[Event, int, int]] = []
+        """Acknowledged signals, with their offsets and times."""
         self.sent = Sent()
 
     def burst(self) -> None:
@@ -80,6 +89,8 @@ class Load:
                 count, self._burst = EVENTS_PER_TICK + self._burst, 0
                 for _ in range(count):
                     await self._send(producer, self._next())
+                if self._signals and self._voids.random() < VOIDS_PER_TICK:
+                    await self._send(producer, self._void())
                 await asyncio.sleep(TICK_SECONDS)
             if self._pending:
                 await asyncio.wait(set(self._pending))
@@ -104,6 +115,8 @@ class Load:
         metadata = future.result()
         at = (event.topic, event.partition, metadata.offset)  # type: ignore[attr-defined]
         self.sent.acked[at] = event.value
+        if event.topic == SIGNALS.name:
+            self._signals.append((event, metadata.offset, metadata.timestamp))  # type: ignore[attr-defined]
 
     def _next(self) -> Event:
         dice, chance = self._dice, self._dice.random()
@@ -125,7 +138,7 @@ class Load:
             fields = {"kind": "grant", "denomination": unit, "amount": str(dice.randint(1, 50))}
             made = Event(BUDGETS.name, key, self._json(customer, fields), partition)
         elif chance < 0.25:
-            made = Event(SIGNALS.name, key, self._json(customer, {"name": "won"}), partition)
+            made = Event(SIGNALS.name, key, self._signal(customer), partition)
         else:
             made = Event(USAGE.name, key, self._usage(customer), partition)
         self._recent = [*self._recent[-REMEMBERED:], made]
@@ -137,7 +150,39 @@ class Load:
     def _usage(self, customer: str) -> bytes:
         dice = self._dice
         cost = f"0.{dice.randrange(1, 10**6):06d}"
-        return self._json(customer, {"units": dice.randrange(100), "cost": cost})
+        fields = {"units": dice.randrange(100), "cost": cost, **self._named()}
+        return self._json(customer, fields)
+
+    def _signal(self, customer: str) -> bytes:
+        dice = self._dice
+        claims = {"cost_tracing": dice.random() < 0.8, "weight": dice.randint(1, 5)}
+        return self._json(customer, {"name": "won", **claims, **self._named()})
+
+    def _named(self) -> dict[str, str]:
+        """The trace, now and then one that has long been closed, or the scope, or neither."""
+        dice, number = self._dice, self._number // TRACE_EVENTS
+        trace = {"trace_id": f"{number - (number > 0 and dice.random() < 0.1):032x}"}
+        scope = {"scope_id": str(number % 3)}
+        return dice.choice(({}, trace, trace, trace | scope, scope))
+
+    def _void(self) -> Event:
+        """Takes a signal back, which may have been taken back, or may not have been decided."""
+        signal, offset, appended_ms = self._voids.choice(self._signals)
+        body = json.loads(signal.value)
+        fields = {
+            "kind": "void",
+            "signal_source": body["source"],
+            "signal_event_id": body["event_id"],
+            "signal_entry": f"1-{SIGNALS.name}-{signal.partition}-{offset}-0",
+            "signal_decided_at": appended_ms * 1_000,
+            "signal_name": body["name"],
+            "trace_id": body.get("trace_id"),
+            "scope_id": body.get("scope_id"),
+            "cost": self._voids.choice(("unattributed", "move")),
+        }
+        self._taken += 1
+        value = json_of(body["customer_id"], f"v{self._taken}", fields)
+        return Event(BUDGETS.name, signal.key, value, signal.partition)
 
     def _conflict(self, event: Event) -> Event:
         """The same id with other content; for a kind that has no units, a plain repeat."""

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -18,26 +18,27 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from schemas.topics import DEAD_LETTERS, LEDGER
+from schemas.topics import ATTRIBUTIONS, DEAD_LETTERS, LEDGER
 from streams.adapters.clickhouse import ClickHouse
 from streams.cli.main import COMMANDS
 from streams.embedded.kafka import broker_answers
 from streams.embedded.stack import EmbeddedStack
 from streams.settings import Settings
 from tests.embedded_waiting import until
-from tests.installation import Installation
+from tests.installation import Installation, drop_topics
 from tests.sinks import migrated_database
 from tests.soak import books
 from tests.soak.books import Verdict
-from tests.soak.drain import delete_topics, drain
+from tests.soak.drain import drain
 from tests.soak.fleet import Fleet
 from tests.soak.load import Load
 from tests.soak.proxy import FaultProxy
 from tests.soak.schedule import OUTAGE_SECONDS, SINKS, WORKERS, Action, Schedule
+from tests.soak.shares import check_share_rows, check_shares, close_soon, read_shares
 
 PARTITIONS: Final = 8
-READY_SECONDS: Final = 60.0
-AUDIT_SECONDS: Final = 60.0
+READY_SECONDS: Final = 180.0
+AUDIT_SECONDS: Final = 300.0
 
 
 @dataclass(slots=True)
@@ -93,6 +94,8 @@ class Trouble:
         self._load = load
         self._silent: list[int] = []
         self._threads: list[threading.Thread] = []
+        self.late: list[str] = []
+        """Who did not end when asked to, in a planned restart."""
 
     def act(self, action: Action) -> None:
         """Do it; outages of the broker go on in the background."""
@@ -112,29 +115,40 @@ class Trouble:
                 self._fleet.pause(target)
             case "wake":
                 self._fleet.wake(target)
+            case "roll":
+                self._begin(self._roll, target)
             case "clickhouse":
                 self._proxy.set_mode(target)
             case "clickhouse-kill":
                 os.kill(self._stack.endpoints().pids["clickhouse"], signal.SIGKILL)
             case verb:
-                thread = threading.Thread(target=self._outage, args=(verb,), daemon=True)
-                thread.start()
-                self._threads.append(thread)
+                self._begin(self._outage, verb, target or "kafka")
 
-    def _outage(self, verb: str) -> None:
+    def _begin(self, work: Callable[..., None], *what: str) -> None:
+        thread = threading.Thread(target=work, args=what, daemon=True)
+        thread.start()
+        self._threads.append(thread)
+
+    def _roll(self, name: str) -> None:
+        if not self._fleet.restart(name):
+            self.late.append(name)
+
+    def _outage(self, verb: str, name: str) -> None:
         if verb == "broker-silent":
-            self._stand_still(self._stack.endpoints().pids["kafka"])
+            self._stand_still(self._stack.endpoints().pids[name])
             return
-        restarts = self._stack.supervisor.restarts("kafka")
-        os.kill(self._stack.endpoints().pids["kafka"], signal.SIGKILL)
+        # Of three brokers one at a time is away: so much is promised.
+        self._all_answer()
+        restarts = self._stack.supervisor.restarts(name)
+        os.kill(self._stack.endpoints().pids[name], signal.SIGKILL)
         if verb == "broker-refused":
             # Its successor is stopped before it listens: connections are refused meanwhile.
             pids = self._stack.supervisor.pids
             until(
-                lambda: self._stack.supervisor.restarts("kafka") > restarts and pids().get("kafka"),
+                lambda: self._stack.supervisor.restarts(name) > restarts and pids().get(name),
                 "a new broker",
             )
-            self._stand_still(pids()["kafka"])
+            self._stand_still(pids()[name])
 
     def _stand_still(self, pid: int) -> None:
         os.kill(pid, signal.SIGSTOP)
@@ -147,6 +161,14 @@ class Trouble:
             self._silent.remove(pid)
             os.kill(pid, signal.SIGCONT)
 
+    def _all_answer(self) -> None:
+        servers = [s.partition(":") for s in self._stack.endpoints().kafka_bootstrap.split(",")]
+        until(
+            lambda: all(broker_answers(host, int(port)) for host, _, port in servers),
+            "every broker is back",
+            READY_SECONDS,
+        )
+
     def heal(self) -> None:
         """Everything runs again, and both servers answer."""
         self._proxy.set_mode("pass")
@@ -155,14 +177,15 @@ class Trouble:
         for pid in list(self._silent):
             self._resume(pid)
         self._fleet.heal()
-        host, _, port = self._stack.endpoints().kafka_bootstrap.partition(":")
-        until(lambda: broker_answers(host, int(port)), "the broker is back", READY_SECONDS)
+        self._all_answer()
         self._stack.supervisor.wait_ready("clickhouse", timeout_seconds=READY_SECONDS)
 
 
-def run_schedule(stack: EmbeddedStack, schedule: Schedule, folder: Path, name: str) -> Report:
+def run_schedule(
+    stack: EmbeddedStack, schedule: Schedule, folder: Path, name: str, **more: Any
+) -> Report:
     """Runs a schedule under names of its own and says what was found. Leaves nothing running; logs
-    stay in `folder`."""
+    stay in `folder`. `more` are settings."""
     begun = time.monotonic()
     actions = [str(action) for action in schedule.actions]
     report = Report(schedule.seed, schedule.kind, actions, Verdict(), logs=str(folder))
@@ -173,8 +196,9 @@ def run_schedule(stack: EmbeddedStack, schedule: Schedule, folder: Path, name: s
     try:
         with migrated_database(endpoints, name) as clickhouse:
             installation = Installation.create(
-                endpoints, f"{name}.", folder, partitions=PARTITIONS, log_level="info"
+                endpoints, f"{name}.", folder, partitions=PARTITIONS, log_level="info", **more
             )
+            close_soon(installation)
             try:
                 _run(stack, schedule, installation, clickhouse, background, proxy, report)
             except (AssertionError, TimeoutError) as fault:
@@ -182,8 +206,7 @@ def run_schedule(stack: EmbeddedStack, schedule: Schedule, folder: Path, name: s
             finally:
                 if not report.ok:
                     _keep_topics(stack, name, folder)
-                with contextlib.suppress(Exception):
-                    asyncio.run(delete_topics(installation.settings))
+                drop_topics(installation.settings)
     finally:
         background.begin(proxy.stop()).result(READY_SECONDS)
         background.close()
@@ -268,7 +291,7 @@ def _play(schedule: Schedule, trouble: Trouble) -> None:
 def _hidden(installation: Installation) -> list[str]:
     """For a fault's message: where records are in the log that `read_committed` does not show."""
     told = []
-    for topic in (LEDGER, DEAD_LETTERS):
+    for topic in (LEDGER, ATTRIBUTIONS, DEAD_LETTERS):
         shown, all_of_it = (installation.read(topic.name, committed=c) for c in (True, False))
         for partition, (some, every) in enumerate(zip(shown, all_of_it, strict=True)):
             if hidden := sorted({r.offset for r in every} - {r.offset for r in some}):
@@ -291,6 +314,12 @@ def _check(
         verdict.lost += len(gone)
         verdict.faults.append(f"{len(gone)} acknowledged records are not in the log: {gone[:5]}")
     books.check_tables(clickhouse, found.ledger, found.letters, verdict)
+    rows = read_shares(installation)
+    costs = check_shares(found.ledger, rows, verdict)
+    check_share_rows(clickhouse, rows, costs, verdict)
+    verdict.shares = sum(map(len, rows))
+    verdict.late = sum("late" in row.flags for part in rows for row in part)
+    verdict.voided = sum("voided" in row.flags for part in rows for row in part)
     if verdict.faults:
         verdict.faults += _hidden(installation)
 

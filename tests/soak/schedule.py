@@ -18,6 +18,12 @@ SHORT_LOAD_SECONDS: Final = 13.0
 PAUSE_SECONDS: Final = 8.0
 """How long a paused process stands still: the session timeout (6 s) and the broker's check."""
 OUTAGE_SECONDS: Final = 10.0
+THREE_BROKERS: Final = "brokers"
+"""The kind of `make soak-brokers`; it needs `tests.brokers`."""
+BROKERS: Final = ("kafka1", "kafka2", "kafka3")
+RECOVERY_SECONDS: Final = 6.0
+"""Between the return of one broker and the death of the next: it recovers its log and is in sync
+again. Two at once are more than three copies with two in sync promise."""
 KINDS: Final = ("workers", "zombies", "broker", "clickhouse")
 
 
@@ -120,9 +126,23 @@ def _clickhouse(dice: random.Random, seconds: float) -> list[Action]:
     return found
 
 
+def _brokers(dice: random.Random, seconds: float) -> list[Action]:
+    """Of three brokers one is killed and stays away; a worker is killed while two are left. When
+    the first answers again, another is killed and comes back at once."""
+    first, second = dice.sample(BROKERS, 2)
+    away = _time(dice, seconds / 2 - OUTAGE_SECONDS / 2)
+    back = away + OUTAGE_SECONDS + RECOVERY_SECONDS
+    return [
+        Action(away, "broker-refused", first),
+        Action(round(away + dice.uniform(1.0, OUTAGE_SECONDS), 1), "kill", _process(dice)),
+        Action(round(dice.uniform(back, max(back, seconds - 2)), 1), "broker-restart", second),
+    ]
+
+
 _MAKERS: Final[dict[str, Callable[[random.Random, float], list[Action]]]] = {
     "workers": _workers,
     "zombies": _zombies,
     "broker": _broker,
     "clickhouse": _clickhouse,
+    THREE_BROKERS: _brokers,
 }

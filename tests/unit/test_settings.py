@@ -41,7 +41,7 @@ def test_without_any_source_everything_is_embedded_and_local(home: Path) -> None
     settings = load(home)
     assert settings.embedded_kafka
     assert settings.embedded_clickhouse
-    assert settings.worker_web_host == "127.0.0.1"
+    assert settings.metrics_listen is None
     assert settings.state_directory == home / "state"
 
 
@@ -158,7 +158,7 @@ def test_all_faults_of_all_sources_are_reported_together(home: Path) -> None:
         env_file=file,
     )
     for part in (
-        f"TOLLGATE_PARTITIONS ({file}, got '0')",
+        f"TOLLGATE_PARTITIONS ({file}, line 1, got '0')",
         f"{file}, line 2",
         "TOLLGATE_KAFKA_PORT (flag --kafka-port, got '99999')",
         "TOLLGATE_LOG_LEVEL (environment, got 'loud')",
@@ -232,9 +232,60 @@ def test_a_value_at_its_bounds_is_taken(field: str, value: str, home: Path) -> N
 
 def test_two_embedded_servers_cannot_want_the_same_port(home: Path) -> None:
     said = faults(home, flags={"kafka_port": 18123})
-    assert "TOLLGATE_CLICKHOUSE_HTTP_PORT: port 18123 is already taken by TOLLGATE_KAFKA_PORT" in (
-        said
+    assert (
+        "TOLLGATE_CLICKHOUSE_HTTP_PORT (default): port 18123 is already taken by "
+        "TOLLGATE_KAFKA_PORT"
+    ) in said
+
+
+@pytest.mark.parametrize(
+    ("given", "blamed", "todo"),
+    [
+        (
+            {"gateway_tls_certificate": "/c.pem"},
+            "gateway_tls_certificate",
+            "set TOLLGATE_GATEWAY_TLS_KEY",
+        ),
+        ({"gateway_tls_key": "/c.key"}, "gateway_tls_key", "set TOLLGATE_GATEWAY_TLS_CERTIFICATE"),
+        ({"hop_listen": "0.0.0.0:7000"}, "hop_listen", "set TOLLGATE_HOP_SECRET_FILE"),
+        ({"hop_listen": "worker-1:7000"}, "hop_listen", "set TOLLGATE_HOP_SECRET_FILE"),
+        (
+            {"clickhouse_tls_ca": "/ca.pem", "clickhouse_url": "http://c:8123"},
+            "clickhouse_tls_ca",
+            "give the https:// address",
+        ),
+        ({"clickhouse_tls_ca": "/ca.pem"}, "clickhouse_tls_ca", "give the https:// address"),
+        ({"replication_factor": "3"}, "replication_factor", "set TOLLGATE_KAFKA_BOOTSTRAP"),
+    ],
+)
+def test_what_needs_another_setting_is_a_fault_without_it(
+    given: Mapping[str, str], blamed: str, todo: str, home: Path
+) -> None:
+    said = faults(home, flags=given)
+    assert f"{environment_name(blamed)} (flag " in said
+    assert todo in said
+    assert said.count("\n  - ") == 1
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:0", "[::1]:7000", "localhost:7000"])
+def test_a_hop_that_only_this_machine_reaches_needs_no_secret(listen: str, home: Path) -> None:
+    assert load(home, flags={"hop_listen": listen}).hop_secret is None
+
+
+def test_what_depends_on_a_value_that_is_refused_is_not_said(home: Path) -> None:
+    said = faults(
+        home,
+        flags={"clickhouse_url": "https://", "clickhouse_tls_ca": "/ca.pem", "hop_listen": "h:1"},
+        environment={"TOLLGATE_HOP_SECRET_FILE": str(home / "gone")},
     )
+    assert "TOLLGATE_CLICKHOUSE_URL" in said
+    assert "TOLLGATE_HOP_SECRET_FILE" in said
+    assert said.count("\n  - ") == 2
+
+
+def test_a_file_that_cannot_be_read_is_the_only_fault(home: Path) -> None:
+    said = faults(home, flags={"hop_listen": "h:1"}, env_file=home / "gone.env")
+    assert said.count("\n  - ") == 1
 
 
 def test_ports_that_are_picked_or_not_used_do_not_clash(home: Path) -> None:

@@ -1,16 +1,20 @@
-"""Which fetched records reach an owner, and which are fetched again. The paths around Faust are
-tested on the real broker."""
+"""Which fetched records reach an owner or a table, and which are read again.
+The paths around Faust are tested on the real broker."""
 
 import asyncio
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from faust.transport.drivers.aiokafka import Consumer as DriverConsumer
 from faust.types import TP
 
-from streams.adapters.faust_batches import BatchConsumer, BatchRecovery
+from streams.adapters.faust_batches import BatchConsumer
+from streams.adapters.faust_recovery import BatchRecovery
+from streams.adapters.whole_batches import Run
 
 USAGE = TP("usage", 0)
 CHANGELOG = TP("accounts-changelog", 0)
@@ -26,69 +30,107 @@ class Owner:
         self.delivered.append(tuple(record.offset for record in records))
 
 
-class Consumer(BatchConsumer):
-    """A consumer without a broker: `sought` are the seeks that it would have made."""
+class Table:
+    """Remembers what it is given."""
 
-    def __init__(self, expected: int | None) -> None:
+    def __init__(self) -> None:
+        self.applied: list[tuple[int, ...]] = []
+
+    def apply_changelog(self, _partition: int, records: list[Any]) -> None:
+        self.applied.append(tuple(record.offset for record in records))
+
+
+class Consumer(BatchConsumer):
+    """A consumer without a broker: `sought` are the seeks that it would have made. The log begins
+    at `begins`; the table has the changelog up to offset 41."""
+
+    def __init__(
+        self, expected: int | None, *, standby: bool = False, recovers: bool = True, begins: int = 0
+    ) -> None:
         self._expected = {} if expected is None else {USAGE: expected}
-        self._gap_seen = {}
-        self._fetched_early = set()
         self._seek_generation = 1
-        self._seeks = 0
+        self._assignments_ended = 0
+        self._read_offset = {}
+        self.flow_active = True
         self.sought: list[tuple[TP, int]] = []
+        self.begins = begins
         self.owner = Owner()
+        self.table = Table()
         recovery = BatchRecovery.__new__(BatchRecovery)
-        recovery.active_tps, recovery.standby_tps = {CHANGELOG}, set()
+        mine, others = ({CHANGELOG}, set[TP]())[:: -1 if standby else 1]
+        recovery.active_tps, recovery.standby_tps = mine, others
         recovery.active_offsets = Counter({CHANGELOG: 41})
-        recovery.standby_offsets = Counter()
+        recovery.standby_offsets = Counter({CHANGELOG: 41})
+        recovery.active_highwaters = Counter()
+        recovery.in_recovery = recovers
+        recovery.tables = SimpleNamespace(  # type: ignore[assignment]
+            _changelogs={CHANGELOG.topic: SimpleNamespace(data=self.table)}
+        )
+        self.recovery = recovery
         self.app: Any = SimpleNamespace(
             owner=self.owner,
             inbound_topics={USAGE.topic},
-            tables=SimpleNamespace(recovery=recovery),
+            consumer_generation_id=1,
+            tables=SimpleNamespace(recovery=recovery, changelog_topics={CHANGELOG.topic}),
         )
+
+    async def earliest_offsets(self, *partitions: TP) -> Mapping[TP, int]:
+        return dict.fromkeys(partitions, self.begins)
 
     async def _seek(self, partition: TP, offset: int) -> None:
         self.sought.append((partition, offset))
 
-    def fetched(self, *offsets: int, generation: int = 1) -> None:
-        """A run of records arrives."""
-        asyncio.run(self._deliver(USAGE, records(*offsets), generation))
+    def assignment(self) -> set[TP]:
+        return {USAGE, CHANGELOG}
 
+    def nothing_fetched(self, **delivered_up_to: int) -> None:
+        """A fetch brought nothing, and so much was delivered before."""
+        ends = {USAGE: delivered_up_to["usage"], CHANGELOG: delivered_up_to["changelog"]}
+        thread: Any = SimpleNamespace(delivered_beyond=lambda tp, expected: ends[tp] > expected)
+        asyncio.run(self._look_back(thread))
 
-def records(*offsets: int) -> list[Any]:
-    return [SimpleNamespace(offset=offset) for offset in offsets]
+    def fetched(
+        self, *offsets: int, tp: TP = USAGE, since: int | None = None, generation: int = 1
+    ) -> None:
+        """A run of records arrives, whole from `since` on, else from its first record."""
+        run = Run(
+            offsets[0] if since is None else since,
+            [SimpleNamespace(offset=offset) for offset in offsets],
+        )
+        self.app.consumer_generation_id = generation
+        asyncio.run(self._take({tp: run}))
 
 
 def test_runs_that_join_are_delivered() -> None:
     consumer = Consumer(expected=5)
     consumer.fetched(5, 6)
     consumer.fetched(7)
-    assert consumer.owner.delivered == [(5, 6), (7,)]
+    consumer.fetched(10, since=8)
+    assert consumer.owner.delivered == [(5, 6), (7,), (10,)]
     assert consumer.sought == []
 
 
-def test_a_gap_is_read_again_once_and_accepted_when_it_repeats() -> None:
+def test_a_run_behind_a_hole_is_dropped_and_what_is_missing_sought() -> None:
     consumer = Consumer(expected=5)
+    consumer.fetched(8, 9)
     consumer.fetched(8, 9)
     assert consumer.owner.delivered == []
-    assert consumer.sought == [(USAGE, 5)]
+    assert consumer.sought == [(USAGE, 5), (USAGE, 5)]
+    consumer.fetched(5, 6, 8, 9)
+    assert consumer.owner.delivered == [(5, 6, 8, 9)]
+
+
+def test_what_the_log_has_deleted_is_not_waited_for(caplog: pytest.LogCaptureFixture) -> None:
+    consumer = Consumer(expected=5, begins=8)
     consumer.fetched(8, 9)
     assert consumer.owner.delivered == [(8, 9)]
+    assert "nothing is left of the offsets 5 to 7" in caplog.text
 
 
-def test_a_gap_that_closes_when_it_is_read_again_loses_nothing() -> None:
-    consumer = Consumer(expected=5)
-    consumer.fetched(8)
-    consumer.fetched(5, 6, 7, 8)
-    assert consumer.owner.delivered == [(5, 6, 7, 8)]
-
-
-def test_a_second_gap_is_read_again_as_well() -> None:
-    consumer = Consumer(expected=5)
-    consumer.fetched(8)
-    consumer.fetched(8)
-    consumer.fetched(12)
-    assert consumer.sought == [(USAGE, 5), (USAGE, 9)]
+def test_a_run_behind_a_hole_is_sought_from_where_the_log_begins() -> None:
+    consumer = Consumer(expected=5, begins=7)
+    consumer.fetched(8, 9)
+    assert (consumer.owner.delivered, consumer.sought) == ([], [(USAGE, 7)])
 
 
 def test_records_from_before_the_position_are_cut_off() -> None:
@@ -99,22 +141,92 @@ def test_records_from_before_the_position_are_cut_off() -> None:
 
 
 @pytest.mark.parametrize("expected", [None, 5])
-def test_records_from_before_the_take_over_are_remembered_to_be_fetched_again(
-    expected: int | None,
-) -> None:
+def test_records_from_before_the_take_over_are_not_delivered(expected: int | None) -> None:
     consumer = Consumer(expected)
     consumer.fetched(5, generation=2)
     assert consumer.owner.delivered == []
-    assert consumer._fetched_early == {USAGE}
 
 
-def test_what_was_fetched_across_a_seek_is_fetched_again_changelogs_among_it() -> None:
+def test_what_was_delivered_last_and_never_arrived_is_sought_when_nothing_else_comes() -> None:
     consumer = Consumer(expected=5)
-    asyncio.run(consumer._fetch_again({USAGE: records(9), CHANGELOG: records(60)}))
+    consumer.nothing_fetched(usage=5, changelog=42)
+    assert consumer.sought == []
+    consumer.nothing_fetched(usage=7, changelog=42)
+    consumer.nothing_fetched(usage=5, changelog=43)
     assert consumer.sought == [(USAGE, 5), (CHANGELOG, 42)]
 
 
-def test_what_was_fetched_across_a_seek_before_the_take_over_is_remembered() -> None:
+def test_before_the_take_over_and_after_a_recovery_nothing_is_sought() -> None:
+    consumer = Consumer(expected=5, recovers=False)
+    consumer._seek_generation = None
+    consumer.nothing_fetched(usage=7, changelog=60)
+    assert consumer.sought == []
+
+
+@pytest.mark.parametrize("when", ["seeking", "taking over"])
+def test_a_rebalance_during_a_seek_leaves_the_partitions_to_its_own(
+    when: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     consumer = Consumer(expected=None)
-    asyncio.run(consumer._fetch_again({USAGE: records(9), TP("accounts-changelog", 7): records(1)}))
-    assert (consumer.sought, consumer._fetched_early) == ([], {USAGE})
+    consumer._seek_generation = None
+    taken: list[bool] = []
+
+    async def seek(_: Any) -> None:
+        if when == "seeking":
+            await consumer.on_partitions_revoked(set())
+
+    async def take_over(_: Any) -> dict[TP, int]:
+        taken.append(True)
+        await consumer.on_partitions_revoked(set())
+        return {USAGE: 5}
+
+    async def nothing(*_: Any) -> None:
+        pass
+
+    monkeypatch.setattr(DriverConsumer, "perform_seek", seek)
+    monkeypatch.setattr(DriverConsumer, "on_partitions_revoked", nothing)
+    consumer.app.owner = SimpleNamespace(quiesce=nothing, release=nothing, take_over=take_over)
+    asyncio.run(consumer.perform_seek())
+    assert taken == ([True] if when == "taking over" else [])
+    assert (consumer._expected, consumer._seek_generation) == ({}, None)
+
+
+@pytest.mark.parametrize("standby", [False, True])
+def test_a_table_takes_only_what_joins_on_to_what_it_has(standby: bool) -> None:
+    consumer = Consumer(None, standby=standby)
+    consumer.fetched(60, tp=CHANGELOG, since=59)
+    assert (consumer.table.applied, consumer.sought) == ([], [(CHANGELOG, 42)])
+    consumer.fetched(40, 41, 43, 60, tp=CHANGELOG)
+    consumer.fetched(62, tp=CHANGELOG, since=61)
+    assert consumer.table.applied == [(43, 60), (62,)]
+    assert consumer.recovery.applied(CHANGELOG) == 62
+
+
+def test_a_table_that_is_written_here_does_not_take_its_own_changelog() -> None:
+    consumer = Consumer(None, recovers=False)
+    consumer.fetched(42, tp=CHANGELOG)
+    assert (consumer.table.applied, consumer.sought) == ([], [])
+
+
+def test_during_a_rebalance_no_table_takes_anything() -> None:
+    consumer = Consumer(None)
+    consumer.flow_active = False
+    consumer.fetched(42, tp=CHANGELOG)
+    assert (consumer.table.applied, consumer.sought) == ([], [])
+
+
+@pytest.mark.parametrize(("read", "ends"), [((42, 44), True), ((43, 44), False), ((42, 43), False)])
+def test_a_recovery_ends_only_when_nothing_but_markers_is_left_behind_what_was_applied(
+    read: tuple[int, int], ends: bool
+) -> None:
+    recovery = Consumer(None).recovery
+    recovery.active_highwaters = Counter({CHANGELOG: 44})
+    recovery.app = SimpleNamespace()  # type: ignore[assignment]
+    ended: list[bool] = []
+    recovery._set_recovery_ended = lambda: ended.append(True)  # type: ignore[method-assign]
+    recovery._signal_recovery_end = asyncio.Event()
+    thread: Any = SimpleNamespace(
+        shows_nothing=lambda _, first, last: read[0] <= first and last <= read[1]
+    )
+    recovery.pass_markers(thread)
+    assert bool(ended) is ends

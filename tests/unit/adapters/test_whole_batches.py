@@ -17,7 +17,13 @@ from aiokafka.record.memory_records import MemoryRecords
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streams.adapters.whole_batches import fetch_whole_batches, records_of
+from streams.adapters.whole_batches import (
+    Run,
+    delivered_up_to,
+    fetch_whole_batches,
+    runs_of,
+    shows_nothing,
+)
 
 PARTITION: Final = TopicPartition("usage", 0)
 ABORT, COMMIT = b"\x00\x00\x00\x00", b"\x00\x00\x00\x01"
@@ -61,6 +67,9 @@ class Batch:
         return 1 if self.marker is not None else self.count
 
 
+MINE: Final = partial(Batch, producer=7, transactional=True)
+
+
 def crc32c(content: bytes) -> int:
     crc = 0xFFFFFFFF
     for byte in content:
@@ -98,23 +107,48 @@ class State:
         self.position = position
 
 
+class Partition:
+    """One partition behind our fetcher, as aiokafka treats it."""
+
+    def __init__(self) -> None:
+        self.fetcher = Fetcher.__new__(Fetcher)
+        self.fetcher._records = {}
+        fetch_whole_batches(self.fetcher)
+        self.state = State(0)
+
+    def fetch(
+        self, content: bytes, from_offset: int, aborted: Sequence[tuple[int, int]] = ()
+    ) -> FetchResult:
+        """An answer of the broker arrives."""
+        self.fetcher._records[PARTITION] = FetchResult(
+            PARTITION,
+            assignment=SimpleNamespace(active=True, state_value=lambda _: self.state),
+            partition_records=unpacking(content, list(aborted), from_offset),
+            backoff=0,
+        )
+        result: FetchResult = self.fetcher._records[PARTITION]
+        return result
+
+    def read(
+        self, content: bytes, from_offset: int, aborted: Sequence[tuple[int, int]] = ()
+    ) -> Run | None:
+        """What is delivered of an answer, whose offset was sought if it is not the next one."""
+        self.state.position = from_offset
+        batches = self.fetch(content, from_offset, aborted).getall(None)
+        return runs_of({PARTITION: batches}).get(PARTITION)
+
+    def empty(self, first: int, last: int) -> bool:
+        return shows_nothing(self.fetcher, PARTITION, first, last)
+
+
 def read_whole(
     content: bytes, aborted: list[tuple[int, int]], from_offset: int
 ) -> tuple[list[Any], int]:
     """What our fetcher delivers of this answer, and the position after it."""
-    fetcher = Fetcher.__new__(Fetcher)
-    fetcher._records = {}
-    fetch_whole_batches(fetcher)
-    state = State(from_offset)
-    assignment = SimpleNamespace(active=True, state_value=lambda _: state)
-    fetcher._records[PARTITION] = FetchResult(
-        PARTITION,
-        assignment=assignment,
-        partition_records=unpacking(content, aborted, from_offset),
-        backoff=0,
-    )
-    runs = fetcher._records[PARTITION].getall(None)
-    return records_of({PARTITION: runs})[PARTITION], state.position
+    partition = Partition()
+    run = partition.read(content, from_offset, aborted)
+    assert run is None or run.from_offset == from_offset
+    return [] if run is None else run.records, partition.state.position
 
 
 def fields(records: Sequence[Any]) -> list[tuple[int, int, bytes | None, bytes | None]]:
@@ -144,8 +178,7 @@ def test_every_codec_is_unpacked(codec: int) -> None:
 
 
 def test_an_aborted_transaction_is_left_out_up_to_its_marker_and_not_beyond() -> None:
-    mine = partial(Batch, producer=7, transactional=True)
-    log = [mine(2), Batch(2), mine(marker=ABORT), mine(2)]
+    log = [MINE(2), Batch(2), MINE(marker=ABORT), MINE(2)]
     assert assert_same(log, [(7, 0)]) == [2, 3, 5, 6]
 
 
@@ -172,18 +205,88 @@ def test_a_batch_whose_checksum_is_wrong_is_refused() -> None:
 
 
 def test_a_seek_meanwhile_throws_away_what_was_fetched() -> None:
-    fetcher = Fetcher.__new__(Fetcher)
-    fetcher._records = {}
-    fetch_whole_batches(fetcher)
-    state = State(9)
-    fetcher._records[PARTITION] = result = FetchResult(
-        PARTITION,
-        assignment=SimpleNamespace(active=True, state_value=lambda _: state),
-        partition_records=unpacking(fetched([Batch(2)]), [], 0),
-        backoff=0,
-    )
+    partition = Partition()
+    result = partition.fetch(fetched([Batch(2)]), 0)
+    partition.state.position = 9
     assert result.getall(None) == []
-    assert state.position == 9
+    assert partition.state.position == 9
+
+
+def test_a_run_is_whole_from_the_end_of_the_one_before_whatever_markers_lie_between() -> None:
+    partition = Partition()
+    first = partition.read(fetched([MINE(2), MINE(marker=COMMIT)]), 0)
+    then = partition.read(fetched([MINE(marker=COMMIT), Batch(1)], 3), 3)
+    assert first is not None
+    assert then is not None
+    assert (first.from_offset, [r.offset for r in first.records]) == (0, [0, 1])
+    assert (then.from_offset, [r.offset for r in then.records]) == (2, [4])
+
+
+def test_an_answer_without_records_does_not_break_the_run() -> None:
+    partition = Partition()
+    partition.read(fetched([Batch(2)]), 0)
+    assert partition.read(fetched([MINE(2), MINE(marker=ABORT)], 2), 2, [(7, 2)]) is None
+    then = partition.read(fetched([Batch(1)], 5), 5)
+    assert then is not None
+    assert then.from_offset == 2
+
+
+def test_after_a_seek_a_run_is_whole_from_the_offset_sought() -> None:
+    partition = Partition()
+    partition.read(fetched([Batch(2)]), 0)
+    for offset in (0, 1, 7):
+        run = partition.read(fetched([Batch(1)], offset), offset)
+        assert run is not None
+        assert run.from_offset == offset
+
+
+def test_what_was_unpacked_and_dropped_is_missing_in_the_next_run() -> None:
+    partition = Partition()
+    partition.read(fetched([Batch(3)]), 0)
+    run = partition.read(fetched([Batch(1)], 3), 3)
+    assert run is not None
+    assert run.from_offset == 3, "who was not given the first three sees that they are missing"
+
+
+def test_what_was_delivered_is_known_until_it_is_sought() -> None:
+    partition = Partition()
+    delivered = partial(delivered_up_to, partition.fetcher, PARTITION)
+    assert delivered() == 0
+    partition.read(fetched([MINE(3), MINE(marker=COMMIT)]), 0)
+    assert delivered() == 3
+    partition.fetch(fetched([Batch(1)], 1), 1)
+    assert delivered() == 1
+
+
+def test_only_markers_and_what_was_aborted_are_shown_to_be_nothing() -> None:
+    partition = Partition()
+    assert not partition.empty(0, 0), "nothing was read yet"
+    partition.read(
+        fetched([MINE(2), MINE(marker=COMMIT), MINE(1), MINE(marker=ABORT)]), 0, [(7, 3)]
+    )
+    assert partition.empty(2, 4)
+    assert not partition.empty(1, 4), "offset 1 is a record"
+    assert not partition.empty(2, 5), "offset 5 was not read"
+
+
+def test_a_batch_that_is_still_to_be_unpacked_is_not_taken_for_nothing() -> None:
+    partition = Partition()
+    partition.read(fetched([Batch(1)]), 0)
+    result = partition.fetch(fetched([Batch(2)], 1), 1)
+    assert not partition.empty(1, 2)
+    result.getall(None)
+    assert not partition.empty(1, 2)
+    assert partition.empty(3, 2)
+
+
+def test_a_run_begins_where_it_is_asked_to() -> None:
+    run = Run(3, [SimpleNamespace(offset=offset) for offset in (4, 6, 7)])
+    assert [[r.offset for r in run.beginning_at(at)] for at in (2, 5, 7, 8)] == [
+        [4, 6, 7],
+        [6, 7],
+        [7],
+        [],
+    ]
 
 
 def test_a_fetcher_that_has_records_already_is_refused() -> None:

@@ -17,7 +17,8 @@ def hold(name: str, expires_at_us: int) -> Hold:
 def loaded(*ends: int) -> Expiries:
     made = Expiries()
     holds = [hold(f"1-0-{number}", end) for number, end in enumerate(ends)]
-    made.load([Account("acme", holds={one.reservation_id: one for one in holds})])
+    made.load(Account("acme", holds={one.reservation_id: one for one in holds}))
+    made.loaded()
     return made
 
 
@@ -45,7 +46,7 @@ def test_nothing_expires_before_usage_is_folded_to_the_barrier() -> None:
 
 def test_a_task_waits_for_the_end_of_the_hold_that_goes_with_it() -> None:
     made = Expiries()
-    made.load([Task("job", holds={"1-0-0": hold("1-0-0", NOON_US)})])
+    made.load(Task("job", holds={"1-0-0": hold("1-0-0", NOON_US)}))
     assert not made.is_due(NOON_US + TASK_GRACE_US - 1)
     assert made.is_due(NOON_US + TASK_GRACE_US)
 

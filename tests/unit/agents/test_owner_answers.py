@@ -1,19 +1,14 @@
 """What an owner answers from committed entries: releases, extensions, records, expiries, tasks."""
 
 import asyncio
-from collections.abc import AsyncIterator
 from dataclasses import replace
-from typing import Any
 
 import pytest
 
-from schemas import codec
 from schemas.rpc import (
-    AccountAnswer,
     AwaitAsk,
     ErrorAnswer,
     ExtendAsk,
-    LookupAsk,
     PreflightAnswer,
     RecordAnswer,
     ReleaseAnswer,
@@ -25,33 +20,15 @@ from streams.agents import expiries
 from tests.builders import NOON_US, SECOND_US, grant, usage
 from tests.owned import (
     CUSTOMER,
-    PARTITION,
     OwnedPartition,
     Shared,
+    available,
+    bodies,
+    look,
     other_customers,
     preflight,
     settled,
 )
-
-
-@pytest.fixture
-async def owned() -> AsyncIterator[OwnedPartition]:
-    async with OwnedPartition() as made:
-        yield await made.take()
-
-
-def bodies(owned: OwnedPartition) -> list[Any]:
-    return [codec.decode_preflights(r.value) for r in owned.shared.topic.records[PARTITION]]
-
-
-def available(answer: object, denomination: str = "unit") -> str | None:
-    assert isinstance(answer, AccountAnswer)
-    return next(b.available for b in answer.balances if b.denomination == denomination)
-
-
-def look(customer: str = CUSTOMER, *, holds: bool = False) -> LookupAsk:
-    return LookupAsk("customer", customer, holds)
-
 
 # --- releases and extensions -------------------------------------------------------------------
 
@@ -288,6 +265,7 @@ async def test_an_heir_lets_holds_expire_that_it_finds_in_the_tables() -> None:
     await former.cycle()
     heir = await OwnedPartition(shared=shared, nonces=["f" * 16]).take()
     try:
+        await settled()  # open holds are looked for in the background
         heir.clock.time_us += 61 * SECOND_US
         await heir.desk.sweep()
         await settled()

@@ -2,7 +2,7 @@
 
 import asyncio
 import itertools
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pytest
@@ -10,16 +10,14 @@ import pytest
 from schemas import codec
 from schemas.partitioner import partition_of
 from schemas.rpc import (
-    AccountAnswer,
     AwaitAsk,
     ErrorAnswer,
-    LookupAsk,
     ReleaseAsk,
 )
 from schemas.structs import Lease, Preflight
 from streams.adapters.memory_lease import MemoryLeaseLog
-from streams.agents import groups, overlay, owner
-from streams.agents.overlay import Rows
+from streams.agents import groups, owner, rows
+from streams.agents.rows import Rows
 from streams.errors import FaultError
 from streams.ports import Appended
 from tests.builders import NOON_US, SECOND_US, usage
@@ -28,30 +26,13 @@ from tests.owned import (
     PARTITION,
     OwnedPartition,
     Shared,
+    available,
+    bodies,
+    look,
     other_customers,
     preflight,
     settled,
 )
-
-
-@pytest.fixture
-async def owned() -> AsyncIterator[OwnedPartition]:
-    async with OwnedPartition() as made:
-        yield await made.take()
-
-
-def bodies(owned: OwnedPartition) -> list[Any]:
-    return [codec.decode_preflights(r.value) for r in owned.shared.topic.records[PARTITION]]
-
-
-def available(answer: object, denomination: str = "unit") -> str | None:
-    assert isinstance(answer, AccountAnswer)
-    return next(b.available for b in answer.balances if b.denomination == denomination)
-
-
-def look(customer: str = CUSTOMER, *, holds: bool = False) -> LookupAsk:
-    return LookupAsk("customer", customer, holds)
-
 
 # --- the lease ---------------------------------------------------------------------------------
 
@@ -254,11 +235,11 @@ async def test_a_group_is_no_larger_than_a_batch(
 async def test_the_rows_that_are_kept_decoded_are_bounded(
     owned: OwnedPartition, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(overlay, "ROWS_KEPT_MAX", 2)
-    rows = Rows(owned.shared.store, PARTITION)
+    monkeypatch.setattr(rows, "ROWS_KEPT_MAX", 2)
+    read = Rows(owned.shared.store, PARTITION)
     for key in (b"a", b"b", b"a", b"c"):
-        assert rows.read(key) is None
-    assert list(rows._kept) == [b"a", b"c"], "the one that was not asked for the longest is gone"
+        assert read.read(key) is None
+    assert list(read._kept) == [b"a", b"c"], "the one that was not asked for the longest is gone"
 
 
 async def test_an_owner_that_lags_decides_nothing_and_still_repeats_decisions(

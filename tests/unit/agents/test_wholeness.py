@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from schemas.topics import CLAIMS_CHANGELOG, DEAD_LETTERS, LEDGER
+from schemas.topics import ATTRIBUTIONS, CLAIMS_CHANGELOG, DEAD_LETTERS, LEDGER
 from streams.agents.wholeness import check_whole
 from streams.domain.state import Progress
 from streams.errors import FaultError
@@ -26,10 +26,13 @@ def entry(sequence: int, generation: int = 1) -> End:
 
 WHOLE = {
     LEDGER.name: entry(9),
+    ATTRIBUTIONS.name: entry(5),
     DEAD_LETTERS.name: entry(1),
     CLAIMS_CHANGELOG.name: End(b"1-4", b"claims"),
 }
-PROGRESS = Progress(cycle=4, next_sequence=10, next_dead_letter=2, claims_segment="1-4")
+PROGRESS = Progress(
+    cycle=4, next_sequence=10, next_dead_letter=2, next_attribution=6, claims_segment="1-4"
+)
 NOTHING = dict.fromkeys(WHOLE, End())
 
 
@@ -48,6 +51,11 @@ def test_a_partition_that_nothing_happened_in_is_whole() -> None:
         (LEDGER.name, entry(10), "ledger goes on with sequence 11, the tables say with 10"),
         (LEDGER.name, End(), "ledger goes on with sequence 0"),
         (LEDGER.name, End(None, b"no entry"), "ledger goes on with sequence -1"),
+        (
+            ATTRIBUTIONS.name,
+            entry(6),
+            "attributions goes on with sequence 7, the tables say",
+        ),
         (DEAD_LETTERS.name, entry(0), "dead-letters goes on with sequence 1, the tables say with"),
         (CLAIMS_CHANGELOG.name, End(b"1-3", b"x"), "ends with segment 1-3, the tables say 1-4"),
         (CLAIMS_CHANGELOG.name, End(), "ends with segment none, the tables say 1-4"),

@@ -17,10 +17,11 @@ def levels() -> list[int]:
 
 
 def test_a_gateway_that_cannot_start_leaves_all_levels_as_they_were() -> None:
-    before = levels()
+    before, handlers = levels(), logging.root.handlers[:]
     with socket.create_server(("127.0.0.1", 0)) as taken:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         settings = Settings(kafka_bootstrap="127.0.0.1:1", gateway_listen=address)
         with pytest.raises(SetupError, match="cannot listen"):
             run_gateway(settings, print)
     assert levels() == before
+    assert logging.root.handlers == handlers

@@ -13,12 +13,13 @@ from schemas.partitioner import partition_of
 from schemas.structs import Discard, Replay
 from schemas.times import format_time
 from schemas.topics import BUDGETS
-from streams.app.letters import Plan, plan_discard, plan_replay
+from streams.app.letters import NOBODYS, Plan, plan_discard, plan_replay
 from streams.domain.decoding import decode_record
 from streams.domain.facts import ReplayFact, SourceRecord, UsageFact
 from streams.invoicing.dead_letters import DeadLetterLine, Letter
 from streams.ports import PROGRESS_KEY
 from tests.builders import DAY_US, HOUR_US, NOON, NOON_US, context, grant, json_of, record, usage
+from tests.nameless import nameless_usage
 
 RULES = context()
 """Eight partitions, a horizon of 35 days."""
@@ -175,3 +176,13 @@ def test_partitions_are_those_of_the_catalog() -> None:
     single = replace(RULES, partitions=1)
     assert plan_replay(letter(body()), single, NOON_US).partition == 0
     assert plan_discard(letter(None), "why", single).partition == 0
+
+
+def test_a_letter_of_unassigned_is_refused_with_what_to_do_instead() -> None:
+    value = codec.encode(nameless_usage("t1"))
+    planned = plan(letter(value, b"t1", topic="unassigned", entry_id="1-unassigned-3-7-0"))
+    assert planned.refused
+    assert (planned.code, planned.value) == (NOBODYS, b"")
+    assert "own topic under the customer" in planned.reason
+    discarded = plan_discard(letter(value, b"t1", topic="unassigned"), "nobody's", RULES)
+    assert not discarded.refused

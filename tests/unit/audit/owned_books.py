@@ -8,6 +8,7 @@ from schemas import codec
 from schemas.structs import Preflight
 from schemas.topics import (
     ACCOUNTS_CHANGELOG,
+    ATTRIBUTIONS,
     CLAIMS_CHANGELOG,
     DEAD_LETTERS,
     INBOUND,
@@ -34,7 +35,7 @@ class OwnedBooks:
         """What lies in the logs now."""
         made = cls({context.catalog_offset: context for context in contexts})
         topics = shared.broker.topics
-        for topic in (LEDGER, DEAD_LETTERS, CLAIMS_CHANGELOG, ACCOUNTS_CHANGELOG):
+        for topic in (LEDGER, ATTRIBUTIONS, DEAD_LETTERS, CLAIMS_CHANGELOG, ACCOUNTS_CHANGELOG):
             made.records[topic.name] = [
                 SourceRecord(topic.name, offset, shared.topic.now_us, key, value)
                 for offset, (key, value) in enumerate(topics[topic.name, PARTITION])

@@ -8,22 +8,23 @@ from schemas import codec
 from schemas.structs import Consumed
 from schemas.topics import (
     ACCOUNTS_CHANGELOG,
+    ATTRIBUTIONS,
     CLAIMS_CHANGELOG,
     DEAD_LETTERS,
     INBOUND,
     LEDGER,
-    TRANSFERS,
 )
 from streams.adapters.memory_books import DictImage, ListBook
+from streams.audit.books import Contexts
 from streams.audit.replay import PartitionBooks, Scope, audit_partition
 from streams.audit.report import PartitionReport
 from streams.audit.transfers import Sent
-from streams.domain.appends import cycle_appends
+from streams.domain.appends import SENT, cycle_appends
 from streams.domain.context import Context
 from streams.domain.decoding import decode_records
 from streams.domain.facts import Fact, Rejected, SourceRecord
+from streams.domain.folding import FOLD_ORDER, fold_cycle
 from streams.domain.identity import split_segment
-from streams.domain.pipeline import FOLD_ORDER, fold_cycle
 from streams.domain.state import PartitionState, Progress
 from tests.builders import NOON_US, SECOND_US, catalog_view, record
 
@@ -44,7 +45,10 @@ class WrittenBooks:
     records: dict[str, list[SourceRecord]] = field(
         default_factory=lambda: {
             topic.name: []
-            for topic in (*INBOUND, LEDGER, DEAD_LETTERS, ACCOUNTS_CHANGELOG, CLAIMS_CHANGELOG)
+            for topic in (
+                *(*INBOUND, LEDGER, ATTRIBUTIONS, DEAD_LETTERS),
+                *(ACCOUNTS_CHANGELOG, CLAIMS_CHANGELOG),
+            )
         }
     )
     state: PartitionState = field(default_factory=lambda: PartitionState(Progress()))
@@ -88,13 +92,15 @@ class WrittenBooks:
         latest = max([state.progress.domain_time_us, *(f.record.appended_at_us for f in facts)])
         result = fold_cycle(state, PARTITION, consumed, facts, self.context, latest)
         for topic, rows in cycle_appends(state, result).items():
-            if topic == TRANSFERS.name and not rows:
+            if topic in SENT and not rows:
                 continue  # a transaction leaves its marker where it wrote
             for key, value in rows:
                 self.put(topic, key, value)
             self.offsets[topic] = self.offsets.get(topic, 0) + 1  # the marker of the commit
         state.new_claims = {}
-        state.touched, state.touched_tasks = set(), set()
+        state.touched, state.touched_tasks, state.touched_billing = set(), set(), set()
+        state.windows.touched.clear()
+        state.unbound.touched.clear()
 
     # --- spoiling --------------------------------------------------------------------------------
 
@@ -120,7 +126,8 @@ class WrittenBooks:
 
     def accounts(self) -> dict[bytes, bytes]:
         """The accounts table as the changelog has it now."""
-        return {r.key or b"": r.value or b"" for r in self.records[ACCOUNTS_CHANGELOG.name]}
+        latest = {r.key or b"": r.value for r in self.records[ACCOUNTS_CHANGELOG.name]}
+        return {key: value for key, value in latest.items() if value is not None}
 
     def claims(self) -> dict[bytes, bytes]:
         """The claims table as the changelog has it now."""
@@ -140,12 +147,13 @@ class WrittenBooks:
         lives: Callable[[int, str], bool] = lambda _generation, _topic: True,
         instead: Mapping[str, ListBook] | None = None,
         sent: Sent | None = None,
+        contexts: Contexts | None = None,
     ) -> PartitionReport:
         """Audits what there is."""
         made = {topic: self.book(topic) for topic in self.records}
         return audit_partition(
             PartitionBooks(PARTITION, made | dict(instead or {}), lives),
-            lambda _offset: self.context,
+            contexts or (lambda _offset: self.context),
             images or [self.image()],
             scope,
             sent=sent,

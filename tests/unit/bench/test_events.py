@@ -40,7 +40,7 @@ def test_every_record_is_accepted_usage_of_the_promised_size() -> None:
     for record in drawn()[0]:
         usage = codec.decode_usage(record.value)
         assert usage.customer_id.encode() == record.key
-        assert 340 <= len(record.value) <= 390
+        assert 290 <= len(record.value) <= 345
         assert record.partition == partition_of(record.key, 8)
 
 

@@ -84,12 +84,17 @@ def test_each_kind_of_malformed_record_is_there_with_its_code() -> None:
     assert codes == {
         code: 10 * count for code, count in Counter(kind.code for kind in KINDS).items()
     }
-    assert codes.keys() == set(RejectCode) - {
+    of_invoices = {code for code in RejectCode if "invoice" in code.value}
+    assert codes.keys() == set(RejectCode) - of_invoices - {
         "conflict",
         "too_many_grants",
         "too_many_limits",
         "unit_mismatch",
+        "other_customer",
+        "too_many_waiting",
+        "no_customer",
         "internal",
+        *(code for code in RejectCode if "invoice" in code),
     }
 
 

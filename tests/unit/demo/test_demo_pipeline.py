@@ -21,7 +21,7 @@ from streams.demo.trace import read_calls
 from streams.domain.context import CatalogView, Context
 from streams.domain.decoding import decode_records
 from streams.domain.facts import SourceRecord
-from streams.domain.pipeline import fold_cycle
+from streams.domain.folding import fold_cycle
 from streams.domain.state import PartitionState, Progress
 from tests.builders import catalog_record
 

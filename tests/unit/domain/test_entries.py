@@ -14,6 +14,9 @@ SAID: dict[str, Any] = {
     "model": "small",
     "units": 11,
     "success": False,
+    "scope_id": "scope 1",
+    "span_id": "span 1",
+    "parent_span_id": "span 0",
 }
 TOKENS = {
     "input": 21,
@@ -70,4 +73,10 @@ def test_no_two_fields_of_a_usage_entry_change_places() -> None:
         "holds": [],
         "missing_tokens": 0,
         "usage_missing": False,
+        "quantities": {},
+        "conditions": {},
+        "price_override": "",
+        "scope_id": "scope 1",
+        "span_id": "span 1",
+        "parent_span_id": "span 0",
     }

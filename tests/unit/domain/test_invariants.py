@@ -5,8 +5,8 @@ from typing import Any
 import msgspec
 import pytest
 
+from streams.domain.folding import CycleResult
 from streams.domain.invariants import check_cycle
-from streams.domain.pipeline import CycleResult
 from tests.builders import context, cycle, fact, grant, state, usage
 
 

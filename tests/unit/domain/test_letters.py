@@ -9,10 +9,11 @@ from schemas import codec
 from schemas.errors import RejectCode, RejectError
 from schemas.structs import CycleEntry, GrantEntry, ResolutionEntry, UsageEntry
 from schemas.times import format_time
-from streams.domain import canonical, decoding, entries, pipeline
+from streams.domain import canonical, decoding, folding, pipeline, usage_entries
 from streams.domain.facts import Rejected, ReplayFact, SourceRecord, claim_keys
+from streams.domain.folding import CycleResult
 from streams.domain.invariants import check_cycle
-from streams.domain.pipeline import CycleResult, evolve
+from streams.domain.pipeline import evolve
 from streams.domain.replay import fold_entries
 from streams.domain.state import PartitionState
 from tests.builders import (
@@ -277,7 +278,7 @@ def test_a_letter_is_discarded_once_and_may_still_be_replayed() -> None:
 def test_a_fault_of_our_own_while_deciding_refuses_that_record_alone(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    rated = entries.usage_entry
+    rated = usage_entries.usage_entry
 
     def stumbles(found: Any, *rest: Any) -> Any:
         if found.body.event_id == "poison":
@@ -310,7 +311,7 @@ def test_a_fault_while_folding_stops_the_cycle(monkeypatch: pytest.MonkeyPatch) 
             raise AssertionError("a grant was burnt beyond its amount")
         evolve(into, entry)
 
-    monkeypatch.setattr(pipeline, "evolve", breaks)
+    monkeypatch.setattr(folding, "evolve", breaks)
     with pytest.raises(AssertionError, match="beyond its amount"):
         cycle(state(), fact(usage()))
 

@@ -9,7 +9,7 @@ from schemas import codec
 from schemas.structs import GrantEntry, UsageEntry
 from schemas.times import format_time, parse_time_us
 from streams.domain.budget import Account, available
-from streams.domain.invoices import month_containing
+from streams.domain.months import month_containing
 from streams.domain.periods import period_bounds, period_start
 from streams.domain.replay import accounts_digest, fold_entries
 from tests.builders import DAY_US, context, cycle, fact, grant, of_kind, state, usage

@@ -9,7 +9,8 @@ from schemas.errors import RejectCode
 from schemas.structs import GrantEntry, SignalEntry, UsageEntry
 from streams.domain.context import RULES_VERSION, Context
 from streams.domain.facts import Fact, Rejected, SourceRecord
-from streams.domain.pipeline import FOLD_ORDER, evolve
+from streams.domain.folding import FOLD_ORDER
+from streams.domain.pipeline import evolve
 from streams.domain.state import PartitionState
 from tests.builders import (
     HOUR_US,
@@ -146,7 +147,7 @@ def test_time_that_runs_backwards_is_our_own_fault() -> None:
 
 
 def test_money_is_folded_before_what_spends_it() -> None:
-    assert FOLD_ORDER == ("budgets", "preflights", "transfers", "signals", "usage")
+    assert FOLD_ORDER == ("budgets", "preflights", "transfers", "signals", "usage", "unassigned")
     entry = usage_of(state(), fact(usage()), context=context())
     assert entry.covered_units == 0
     result = cycle(state(), fact(usage(), 0), fact(grant(), 0))

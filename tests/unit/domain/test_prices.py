@@ -10,8 +10,8 @@ from streams.domain.prices import (
     EMPTY_BOOK,
     LOOKUPS_MAX,
     ModelRates,
-    Span,
     TieredRate,
+    When,
     index_prices,
     matches,
 )
@@ -269,7 +269,7 @@ def test_before_the_first_day_the_first_price_holds() -> None:
 def test_a_daily_price_holds_between_its_times(
     daily: tuple[int, int], text: str, active: bool
 ) -> None:
-    assert Span(None, daily, ()).active(parse_time_us(text)) is active
+    assert When(None, daily).active(parse_time_us(text)) is active
 
 
 def test_a_daily_price_overrides_the_one_before_it_only_in_its_window() -> None:

@@ -6,7 +6,7 @@ import pytest
 
 from schemas import codec
 from schemas.errors import RejectCode
-from streams.domain.facts import Fact
+from streams.domain.facts import DecidedFact
 from streams.domain.identity import Verdict
 from streams.domain.pipeline import decide
 from streams.domain.refusal import Refusal
@@ -132,7 +132,7 @@ def test_timeliness_goes_by_the_append_and_not_by_the_cycle() -> None:
 # --- the order of refusals ---------------------------------------------------------------------
 
 
-def decided(into: PartitionState, given: Fact, **rules: Any) -> RejectCode | Verdict | None:
+def decided(into: PartitionState, given: DecidedFact, **rules: Any) -> RejectCode | Verdict | None:
     decision = decide(into, given, context(**rules), position())
     if isinstance(decision, Refusal):
         return decision.code

@@ -7,8 +7,9 @@ import pytest
 from schemas.errors import RejectCode
 from schemas.structs import UsageEntry
 from schemas.times import format_time, parse_time_us
-from streams.domain.invoices import draft, month
-from streams.domain.pipeline import CycleResult
+from streams.domain.drafts import draft
+from streams.domain.folding import CycleResult
+from streams.domain.months import month
 from tests.builders import (
     DAY_US,
     HOUR_US,

@@ -9,13 +9,13 @@ from hypothesis import given
 from schemas import codec
 from schemas.limits import METADATA_ENTRIES_MAX
 from schemas.structs import Tokens
+from streams.domain.rating import total_tokens
 from streams.gateway.agentbill_bodies import EventBody, read
 from streams.gateway.agentbill_usage import (
     CUT_SHORT,
     encoded,
     kept_metadata,
     reported_tokens,
-    total,
     usage_of,
 )
 from streams.gateway.decimals import NumberText
@@ -65,7 +65,9 @@ def test_no_token_is_lost_or_counted_twice(
     tokens = reported_tokens({"tokens": told})
     assert tokens is not None
     outside = ("cache_read", "cache_write", "cache_write_1h")
-    assert total(tokens) == input_tokens + output + sum(more.get(name, 0) for name in outside)
+    assert total_tokens(tokens) == input_tokens + output + sum(
+        more.get(name, 0) for name in outside
+    )
 
 
 @pytest.mark.parametrize(
@@ -86,19 +88,19 @@ def test_tokens_of_another_form_are_metadata_and_no_more(told: object) -> None:
 
 def test_units_that_are_the_reported_tokens_are_no_units() -> None:
     usage = usage_of(event(units=1545, metadata={"tokens": WRAPPED, "model": "m"}), None)
-    assert (usage.units, usage.tokens and total(usage.tokens), usage.model) == (0, 1545, "m")
+    assert (usage.units, total_tokens(usage.tokens), usage.model) == (0, 1545, "m")
     assert usage.metadata == {"model": "m"}
 
 
 def test_units_beside_reported_tokens_are_units() -> None:
     usage = usage_of(event(units=3, metadata={"tokens": WRAPPED}), None)
-    assert (usage.units, usage.tokens and total(usage.tokens)) == (3, 1545)
+    assert (usage.units, total_tokens(usage.tokens)) == (3, 1545)
 
 
 @pytest.mark.parametrize(("job", "units", "tokens"), [("unit", 30, 0), ("token", 0, 30)])
 def test_a_job_says_what_units_without_tokens_are(job: str, units: int, tokens: int) -> None:
     usage = usage_of(event(units=30, metadata={"provider": "lab", "model": "small"}), job)
-    assert (usage.units, 0 if usage.tokens is None else total(usage.tokens)) == (units, tokens)
+    assert (usage.units, total_tokens(usage.tokens)) == (units, tokens)
     # Tokens of no known class have no price, rather than a wrong one.
     assert usage.model == (None if tokens else "small")
 

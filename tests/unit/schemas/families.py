@@ -6,10 +6,11 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from schemas import budget, codec, preflight, signal, transfer, usage
+from schemas import budget, codec, invoice, preflight, signal, transfer, usage
 from schemas.errors import RejectCode
 from schemas.topics import BUDGETS, PREFLIGHTS, SIGNALS, TRANSFERS, USAGE
 from streams.domain import canonical
+from streams.domain.billing_facts import billing_fact
 from streams.domain.facts import Rejected, SourceRecord
 from tests.builders import NOON_US
 
@@ -127,6 +128,53 @@ FAMILIES["discard"] = Family(
     canonical.discard_fact,
     [IDENTITY | {"kind": "discard", "letter_id": "1-usage-0-7-0", "reason": "a test"}],
 )
+
+_SEGMENT = {"card": "pro", "version": "1", "from_us": 5, "to_us": 9}
+_LINE = {"line": 1, "line_kind": "usage", "label": "2026-01", "from_us": 5, "to_us": 9}
+_BILLING: dict[str, tuple[type[BaseModel], list[dict[str, Any]]]] = {
+    "terms": (
+        invoice.Terms,
+        [{"card": "pro"}, {"plan": "a", "zone": "Etc/GMT+1", "anchor_day": 31}],
+    ),
+    "credit": (
+        invoice.Credit,
+        [{"amount": "5"}, {"amount": "0.01", "currency": "EUR", "reason": "é", "number": "a-1"}],
+    ),
+    "invoice_close": (
+        invoice.InvoiceClose,
+        [
+            {
+                "label": "2026-01",
+                "zone": "UTC",
+                "period_from": 5,
+                "period_to": 9,
+                "segments": [_SEGMENT],
+                "reissues": "a-1",
+            }
+        ],
+    ),
+    "invoice_issue": (
+        invoice.InvoiceIssue,
+        [
+            {
+                "number": "a-1",
+                "document": "invoice",
+                "digest": "0a" * 32,
+                "lines": [_LINE | {"amount": "-2.50", "currency": "USD", "quantity": "-0.5"}],
+                "totals": [{"currency": "USD", "amount": "-2.50"}],
+            }
+        ],
+    ),
+    "invoice_void": (invoice.InvoiceVoid, [{"number": "a-1", "reissue": True, "reason": "é"}]),
+}
+for _kind, (_billed, _told) in _BILLING.items():
+    FAMILIES[_kind] = Family(
+        _billed,
+        BUDGETS.name,
+        codec.BUDGET_DECODERS[_kind],
+        billing_fact,
+        [IDENTITY | {"kind": _kind} | fields for fields in _told],
+    )
 
 FAMILIES["limit"] = Family(
     budget.Limit,

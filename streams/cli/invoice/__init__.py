@@ -1,0 +1,1 @@
+"""`tollgate invoice`: the group and its commands, a module each."""

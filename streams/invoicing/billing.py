@@ -1,0 +1,262 @@
+"""What an invoice follows from beside usage: terms, closes, issues, voids and credits, from rows.
+
+Entries come back as the plain mappings that their JSON is (`schemas/entry.py`), because that is
+what `streams.domain.invoices` takes, whether they come from rows or from the log. Usage is never
+read this way: of it only sums are (`streams.invoicing.tallies`).
+"""
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+from pydantic import BaseModel
+
+from schemas import invoice
+from schemas.money import format_amount
+from streams.invoicing.draft import pico_of
+from streams.ports import Warehouse
+
+Plain = dict[str, Any]
+"""An entry as its JSON."""
+
+Place = tuple[int, int]
+"""Generation and sequence: the order of a customer's entries."""
+
+CUSTOMERS_AT_ONCE: Final = 1_000
+"""Customers of one query: what is read of them is held in memory, some 10 KB each."""
+
+IDS_BYTES_AT_ONCE: Final = 40_000
+"""Of their ids: the server takes 128 KiB in one parameter, escaped."""
+
+KINDS: Final[Mapping[str, type[BaseModel]]] = {
+    "terms": invoice.TermsEntry,
+    "credit": invoice.CreditEntry,
+    "invoice_close": invoice.InvoiceCloseEntry,
+    "invoice_issue": invoice.InvoiceIssueEntry,
+    "invoice_void": invoice.InvoiceVoidEntry,
+}
+"""The kinds of the ledger that are about invoices."""
+
+_TIMES: Final = frozenset(
+    {"decided_at", "appended_at", "occurred_at", "terms_from", "period_from", "period_to"}
+) | {"after_end"}
+_PARTS: Final = frozenset({"segments", "lines", "totals"})
+_NOT_BILLED: Final = frozenset(
+    {"lines", "schema_version", "entry_id", "partition", "cycle", "topic", "source_offset"}
+) | {"entry_index", "appended_at", "source", "event_id", "digest", "totals"}
+"""What no document follows from, but which is most of a row's bytes on the disk."""
+
+_WHOLE: Final = frozenset({"line", "from_us", "to_us"})
+"""Whole numbers in parts; everything else in them is text."""
+
+
+@dataclass(slots=True)
+class Billing:
+    """What is known of a customer, each in the order in which it counts. Where lines were not
+    asked for, issues have none, and entries do not say where they come from."""
+
+    customer_id: str
+    terms: list[Plain] = field(default_factory=list)
+    credits: list[Plain] = field(default_factory=list)
+    closes: list[Plain] = field(default_factory=list)
+    issues: list[Plain] = field(default_factory=list)
+    voids: list[Plain] = field(default_factory=list)
+
+    def add(self, one: Plain) -> None:
+        """Takes an entry of one of `KINDS`, after all before it."""
+        {
+            "terms": self.terms,
+            "credit": self.credits,
+            "invoice_close": self.closes,
+            "invoice_issue": self.issues,
+            "invoice_void": self.voids,
+        }[one["kind"]].append(one)
+
+    @property
+    def unissued(self) -> list[Plain]:
+        """Closes and voids whose document is not issued, in their order."""
+        issued = {one["number"] for one in self.issues}
+        waiting = [one for one in (*self.closes, *self.voids) if one["number"] not in issued]
+        return sorted(waiting, key=place_of)
+
+    @property
+    def last_close(self) -> Plain | None:
+        """The close of the latest period; reissues close nothing."""
+        own = [one for one in self.closes if not one["reissues"]]
+        return own[-1] if own else None
+
+
+def place_of(one: Mapping[str, Any]) -> Place:
+    """Where an entry stands."""
+    return (int(one["generation"]), int(one["sequence"]))
+
+
+def in_batches(customers: Sequence[str]) -> Iterator[list[str]]:
+    """Customers as many at once as one query takes."""
+    batch: list[str] = []
+    size = 0
+    for customer in customers:
+        bytes_ = len(customer.encode()) + 3
+        if batch and (len(batch) >= CUSTOMERS_AT_ONCE or size + bytes_ > IDS_BYTES_AT_ONCE):
+            yield batch
+            batch, size = [], 0
+        batch.append(customer)
+        size += bytes_
+    if batch:
+        yield batch
+
+
+def read_billing(
+    warehouse: Warehouse,
+    customers: Sequence[str],
+    *,
+    with_lines: bool = False,
+) -> dict[str, Billing]:
+    """What is known of these customers (one batch of them), each of them in the answer. Without
+    lines, entries say neither totals nor where they come from."""
+    found = {customer: Billing(customer) for customer in customers}
+    condition = "customer_id IN {customers:Array(String)}"
+    # In one query: what a query costs before it has read a row is most of a customer's draft.
+    told = {"customers": list(customers)}
+    out = frozenset[str]() if with_lines else _NOT_BILLED
+    for one in _read(warehouse, tuple(KINDS), condition, told, out):
+        found[one["customer_id"]].add(one)
+    return found
+
+
+def read_lines(
+    warehouse: Warehouse, customers: Sequence[str]
+) -> dict[tuple[str, str], list[Plain]]:
+    """The lines of what was issued to these customers (one batch of them), by customer and number.
+
+    Asks for nothing that the projection `billing` does not hold."""
+    rows = warehouse.query(LINES_SQL, {"customers": list(customers)}).rows
+    return {(str(customer), str(number)): _parts(lines) for customer, number, lines in rows}
+
+
+def read_plain(
+    warehouse: Warehouse,
+    kind: str,
+    condition: str,
+    parameters: Mapping[str, Any],
+    bare: bool = False,
+) -> Iterator[Plain]:
+    """The entries of one of `KINDS` that meet a condition of ours, in the order in which they
+    count; `bare` without their lines."""
+    return _read(warehouse, (kind,), condition, parameters, frozenset({"lines"} if bare else ()))
+
+
+def _read(
+    warehouse: Warehouse,
+    kinds: Sequence[str],
+    condition: str,
+    parameters: Mapping[str, Any],
+    left_out: frozenset[str],
+) -> Iterator[Plain]:
+    """Entries of some kinds, each with the fields that its kind has, without those left out; left
+    out, lines are none."""
+    of_kinds = [name for kind in kinds for name in KINDS[kind].model_fields]
+    names = [name for name in dict.fromkeys(of_kinds) if name not in left_out]
+    fields = {
+        kind: [
+            (name, names.index(name), _MADE.get(name))
+            for name in KINDS[kind].model_fields
+            if name in names
+        ]
+        for kind in kinds
+    }
+    at_kind = names.index("kind")
+    # Of one customer there are a few rows in each month: a second thread costs more than it reads.
+    threads = "\nSETTINGS max_threads = 1" if len(parameters.get("customers", ())) == 1 else ""
+    rows = warehouse.query(
+        f"SELECT {', '.join(map(_column, names))} FROM ledger "  # noqa: S608 - our own names
+        f"WHERE kind IN ({', '.join(map(repr, kinds))}) AND {condition} "
+        f"ORDER BY customer_id, generation, sequence{threads}",
+        parameters,
+    ).rows
+    for row in rows:
+        one = {
+            name: row[at] if make is None else make(row[at])
+            for name, at, make in fields[row[at_kind]]
+        }
+        if "lines" in left_out and "lines" in KINDS[one["kind"]].model_fields:
+            one["lines"] = []
+        yield one
+
+
+def _column(name: str) -> str:
+    if name in _TIMES:
+        return f"toUnixTimestamp64Micro({name})"
+    if name in _PARTS:
+        return f"toJSONString({name})"
+    return f"toString({name})" if name == "amount" else f"`{name}`"
+
+
+def _parts(text: str) -> list[Plain]:
+    return [_part(part) for part in json.loads(text, parse_float=str, parse_int=str)]
+
+
+def _part(part: Mapping[str, Any]) -> Plain:
+    return {
+        name: int(value) if name in _WHOLE else _amount(value) if name == "amount" else value
+        for name, value in part.items()
+    }
+
+
+def _amount(text: Any) -> str:
+    return format_amount(pico_of(str(text)))
+
+
+_MADE: Final[Mapping[str, Callable[[Any], Any]]] = {
+    **dict.fromkeys(_PARTS, _parts),
+    "amount": _amount,
+    "reissue": bool,
+}
+"""What a column's value becomes, where it is not what the JSON of an entry has."""
+
+
+LINES_SQL: Final = """
+SELECT customer_id, number, toJSONString(lines) FROM ledger
+WHERE kind = 'invoice_issue' AND customer_id IN {customers:Array(String)}
+"""
+
+
+# --- who there is --------------------------------------------------------------------------------
+
+CUSTOMERS_SQL: Final = """
+SELECT customer_id FROM ledger
+WHERE kind IN ('usage', 'signal', 'terms') AND customer_id != ''
+GROUP BY customer_id ORDER BY customer_id
+"""
+
+FIRST_SQL: Final = """
+SELECT customer_id, toUnixTimestamp64Micro(min(occurred_at)) FROM ledger
+WHERE kind IN ('usage', 'signal') AND customer_id IN {customers:Array(String)}
+GROUP BY customer_id
+"""
+
+NUMBERS_SQL: Final = """
+SELECT DISTINCT customer_id FROM ledger
+WHERE kind IN ('invoice_close', 'invoice_void') AND number IN {numbers:Array(String)}
+"""
+
+
+def billable_customers(warehouse: Warehouse) -> list[str]:
+    """Everybody who has used something, or has terms and therefore may owe a fee; sorted."""
+    return [str(customer) for (customer,) in warehouse.query(CUSTOMERS_SQL).rows]
+
+
+def first_times(warehouse: Warehouse, customers: Sequence[str]) -> dict[str, int]:
+    """When each of these customers (one batch of them) first used something; a customer who never
+    did is missing."""
+    if not customers:
+        return {}
+    rows = warehouse.query(FIRST_SQL, {"customers": list(customers)}).rows
+    return {str(customer): int(first) for customer, first in rows}
+
+
+def customers_of(warehouse: Warehouse, numbers: Iterable[str]) -> list[str]:
+    """Whose documents these numbers name."""
+    rows = warehouse.query(NUMBERS_SQL, {"numbers": list(numbers)}).rows
+    return sorted(str(customer) for (customer,) in rows)
