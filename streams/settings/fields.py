@@ -30,7 +30,15 @@ def _not_empty(value: object) -> object:
     return value
 
 
+def _no_password(address: str) -> None:
+    # Addresses are printed and logged; passwords have settings that are not. Looked for before any
+    # parser sees the address, because their errors quote what a password with `?` or `/` leaves.
+    if "@" in address:
+        raise ValueError("leave user and password out of the address and use the settings for them")
+
+
 def _bootstrap(value: str) -> str:
+    _no_password(value)
     servers = [server.strip() for server in value.split(",")]
     for server in servers:
         port = server.rpartition(":")[2]
@@ -40,19 +48,18 @@ def _bootstrap(value: str) -> str:
 
 
 def _http_url(value: str) -> str:
+    _no_password(value)
     parts = urlsplit(value)
     # Reading `port` refuses what is no port number.
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.port == 0:
         raise ValueError("give an address such as http://host:8123")
-    if parts.username is not None or parts.password is not None:
-        # Addresses are printed and logged; passwords have a setting that is not.
-        raise ValueError("leave user and password out of the address and use the settings for them")
     if parts.path.strip("/") or parts.query or parts.fragment:
         raise ValueError("give scheme, host and port only")
     return value.rstrip("/")
 
 
 def _listen(value: str) -> str:
+    _no_password(value)
     host, colon, port = value.rpartition(":")
     if not colon or not host or not port.isdecimal() or int(port) > limits.PORT_MAX:
         raise ValueError("give host:port, such as 127.0.0.1:8480; port 0 picks a free one")
@@ -62,6 +69,7 @@ def _listen(value: str) -> str:
 
 
 def _page_url(value: str) -> str:
+    _no_password(value)
     if urlsplit(value).scheme not in ("http", "https") or not urlsplit(value).hostname:
         raise ValueError("give an address such as https://example.org/plans")
     return value

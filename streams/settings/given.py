@@ -56,5 +56,6 @@ class Fault:
 
 
 def without_password(text: str) -> str:
-    """Cover user and password of an address, which are refused there but may have been given."""
-    return re.sub(r"[^/,\s]*@", "***@", text)
+    """Cover user and password of an address, which are refused there but may have been given: from
+    its scheme to the last `@`, whatever a password holds."""
+    return re.sub(r"(\w+://)?.*@", r"\1***@", text, flags=re.DOTALL)
