@@ -20,10 +20,11 @@ class BatchOwner(Protocol):
         """Drops what waits and returns when no cycle runs."""
         ...
 
-    async def take_over(self, committed: dict[int, dict[str, int | None]]) -> dict[TP, int]:
+    async def take_over(self, committed: dict[int, dict[str, int | None]]) -> dict[TP, int] | None:
         """Owns these partitions, whose group has committed these offsets, by full topic name.
 
-        The tables are recovered by now. Returns where each topic goes on.
+        The tables are recovered by now. Returns where each topic goes on; None where the assignment
+        was over before it was owned.
         """
         ...
 

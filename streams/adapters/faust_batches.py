@@ -158,7 +158,8 @@ class BatchConsumer(driver.Consumer):
         except Exception as fault:
             self.app.halt(fault)
             raise
-        if self._assignments_ended != ended:
+        if expected is None or self._assignments_ended != ended:
+            log.info("a take was given up for a rebalance")
             return
         self._expected = expected
         thread = cast(BatchThread, self._thread)

@@ -17,7 +17,7 @@ from faust.types import TP
 from mode import loop as mode_loop
 
 from schemas.client.kafka_access import Bootstrap
-from schemas.topics import ACCOUNTS_CHANGELOG, CLAIMS_CHANGELOG, PREFLIGHTS, SUBSCRIBED
+from schemas.topics import ACCOUNTS_CHANGELOG, CLAIMS_CHANGELOG, SUBSCRIBED
 from streams.adapters import faust_process
 from streams.adapters.catalog import CatalogFollower
 from streams.adapters.clock import SystemClock
@@ -27,20 +27,17 @@ from streams.adapters.kafka_door import faust_credentials
 from streams.adapters.log import KafkaCycleLog
 from streams.adapters.state_lock import lock_state_directory
 from streams.adapters.store import BatchTable, FaustStore
-from streams.adapters.tails import read_tails
-from streams.agents.cycle import CycleOutcome, PartitionCycle, read_progress
+from streams.agents.cycle import CycleOutcome, PartitionCycle
 from streams.agents.ownership import CycleBounds, Ownership
 from streams.agents.pace import PERIOD_SECONDS_WHILE_ASKED
-from streams.agents.positions import start_positions
 from streams.agents.turns import TURNS_FOR_ANSWERS, TURNS_WHILE_BEHIND, SharedTurns
-from streams.agents.wholeness import TAILS, check_versions, check_whole
 from streams.app.addresses import kafka_bootstrap
 from streams.app.garbage import look_for_garbage_seldom
 from streams.app.generations import check_installation, check_topics
 from streams.app.observed import Observed
 from streams.app.owning import Owning
+from streams.app.taking import Takes, is_overtaken
 from streams.app.worker_watch import WorkerWatch
-from streams.domain.state import Progress
 from streams.errors import SetupError, TollgateError
 from streams.limits import CYCLE_BYTES_MAX
 from streams.ports import Table
@@ -199,7 +196,8 @@ class Worker:
             clock=clock,
             catalog=self._catalog,
         )
-        self._tenure = 0
+        self._takes = Takes(bootstrap, prefix, store, self._catalog, self._generation)
+        self._over = asyncio.Event()
         observed.not_ready = self._watch.not_ready
         app.owner = self
         app.halt = halt
@@ -275,61 +273,40 @@ class Worker:
     async def release(self) -> None:
         """Gives up the transactional ids and the leases."""
         self._watch.released()
-        self._tenure += 1
+        self._over.set()
         await asyncio.gather(self._log.release(), self._owning.release())
 
     async def quiesce(self) -> None:
         """Waits for running cycles. A take that is under way is for an assignment that is over."""
-        self._tenure += 1
+        self._over.set()
         await self._ownership.quiesce()
 
-    async def take_over(self, committed: dict[int, dict[str, int | None]]) -> dict[TP, int]:
-        """Owns partitions from where their tables are."""
-        tenure = self._tenure
-        cut = len(self._prefix)
-        positions: dict[int, dict[str, int]] = {}
-        taken: dict[int, Progress] = {}
-        tails = await read_tails(
-            self._bootstrap, [self._prefix + topic for topic in TAILS], committed
-        )
-        for partition, offsets in committed.items():
-            self._store.settle(partition)
-            progress = read_progress(self._store, partition)
-            ends = {topic: tails[self._prefix + topic, partition] for topic in TAILS}
-            check_versions(partition, progress)
-            check_whole(partition, progress, ends)
-            await self._catalog.context(progress.catalog_offset)
-            positions[partition] = start_positions(
-                partition,
-                progress,
-                {topic[cut:]: offset for topic, offset in offsets.items()},
-                self._catalog.view,
-            )
-            same = progress.generation == self._generation()
-            decided = progress.consumed.get(PREFLIGHTS.name, 0) if same else 0
-            positions[partition][PREFLIGHTS.name] = decided
-            taken[partition] = progress
-        context = await self._catalog.context()
-        take = self._owning.desk.take
+    async def take_over(self, committed: dict[int, dict[str, int | None]]) -> dict[TP, int] | None:
+        """Owns partitions from where their tables are; None where a rebalance overtook that."""
+        over = self._over = asyncio.Event()
         try:
+            taken = await self._takes.read(committed)
+            context = await self._catalog.context()
+            desk, tables = self._owning.desk, taken.tables
             leases = await asyncio.gather(
-                *(take(partition, progress, context) for partition, progress in taken.items())
+                *(desk.take(partition, progress, context) for partition, progress in tables.items())
             )
         except TollgateError as fault:
-            if tenure == self._tenure:
+            if not await is_overtaken(over, self._settings.session_timeout_seconds):
                 raise
-            # Another rebalance came in between and took the leases' readers away; its own take is
-            # the one that counts.
-            log.info("a take was given up for a rebalance: %s", fault.message)
-            leases = []
-        if tenure == self._tenure:
-            self._ownership.take_over(positions)
-            for partition, records in zip(taken, leases, strict=True):
-                self._ownership.hand_over(partition, records)
-            self._watch.taken(taken)
+            # The rebalance took the leases' readers away, or somebody has written behind the
+            # tables; the take of the next assignment is the one that counts.
+            log.info("a take was overtaken by a rebalance: %s", fault.message)
+            return None
+        if over.is_set():
+            return None
+        self._ownership.take_over(taken.positions)
+        for partition, records in zip(tables, leases, strict=True):
+            self._ownership.hand_over(partition, records)
+        self._watch.taken(tables)
         return {
             TP(self._prefix + topic.name, partition): offsets[topic.name]
-            for partition, offsets in positions.items()
+            for partition, offsets in taken.positions.items()
             for topic in SUBSCRIBED
         }
 

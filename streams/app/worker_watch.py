@@ -7,7 +7,7 @@ gathered when it is scraped.
 
 import asyncio
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from faust.types import TP
@@ -106,7 +106,7 @@ class WorkerWatch:
         if partitions and self._assigned_at is None:
             self._assigned_at = asyncio.get_running_loop().time()
 
-    def taken(self, progress: dict[int, Progress]) -> None:
+    def taken(self, progress: Mapping[int, Progress]) -> None:
         """The partitions are owned, from where their tables are."""
         self._standing = ""
         self._progress = dict(progress)

@@ -126,6 +126,11 @@ WORKER_STEPS: Final[dict[str, tuple[str, str, Wrapper]]] = {
 }
 """Where each step of decision 006 is, and what reaching it means."""
 
+PLACES_OF_WORKERS: Final[dict[str, tuple[str, str, Wrapper]]] = WORKER_STEPS | {
+    "reading": ("streams.app.taking", "read_tails", before_await),
+}
+"""With one where nothing has been written since `fenced`, so that only a pause there is new."""
+
 ROWS: Final = "streams.adapters.clickhouse_rows:ClickHouseRows"
 
 SINK_STEPS: Final[dict[str, tuple[str, str, Wrapper]]] = {
@@ -159,7 +164,7 @@ def main() -> int:
     given = parser.parse_args()
     if given.transaction_timeout_ms is not None:
         vars(log)["TRANSACTION_TIMEOUT_MS"] = given.transaction_timeout_ms
-    steps = WORKER_STEPS if given.command == "worker" else SINK_STEPS
+    steps = PLACES_OF_WORKERS if given.command == "worker" else SINK_STEPS
     if given.at not in steps:
         parser.error(f"--at is one of {', '.join(steps)}")
     fuse = Fuse(given.nth, signal.Signals[f"SIG{given.signal}"])

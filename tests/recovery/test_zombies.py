@@ -16,6 +16,7 @@ from tests.recovery.cases import (
     check_books,
     committed,
     launch,
+    one_partition,
     produce,
     wait_filled,
     wait_paused,
@@ -72,6 +73,34 @@ def wait_rejoined_or_ended(installation: Any, zombie: Any) -> None:
         "the woken worker has ended or joined again",
         STEP_SECONDS,
     )
+
+
+@pytest.mark.timeout(600)
+def test_a_worker_overtaken_while_it_takes_partitions_gives_them_up_and_joins_again(
+    endpoints: Endpoints, unique_name: str, tmp_path: Path
+) -> None:
+    with one_partition(endpoints, unique_name, tmp_path) as installation:
+        zombie = launch(installation, "worker", "reading", 1, "STOP", "zombie")
+        wait_paused(zombie)
+        installation.start_worker("heir")
+        produce(installation, "first")
+        installation.wait_consumed()
+        zombie.send_signal(signal.SIGCONT)
+        until(
+            lambda: (
+                zombie.poll() is not None
+                or "a take was given up" in installation.log_text("zombie")
+            ),
+            "the woken worker has ended or given up",
+            STEP_SECONDS,
+        )
+        assert zombie.poll() is None, installation.log_text("zombie")
+        assert "somebody else wrote to the topic" not in installation.log_text("zombie")
+        wait_rejoined_or_ended(installation, zombie)
+        produce(installation, "second")
+        installation.wait_consumed()
+        check_books(installation)
+        assert installation.stop(zombie) == 0, installation.log_text("zombie")
 
 
 def cycle_count(installation: Any) -> int:

@@ -272,11 +272,12 @@ class Soak:
     def _drained(self) -> None:
         self._say("draining")
         begun = time.monotonic()
+        late = self._trouble.late
         try:
-            drain(self._installation, self._clickhouse)
+            late += drain(self._installation, self._clickhouse, self._fleet)
         finally:
             self._result.drain_seconds = time.monotonic() - begun
-            late = [*self._fleet.stop(), *self._trouble.late]
+            late += self._fleet.stop()
             self._result.exits = self._fleet.exits()
         faults = self._result.verdict.faults
         faults += self._fleet.strange_exits()

@@ -22,6 +22,7 @@ from streams.adapters.clickhouse import ClickHouse
 from streams.settings import Settings
 from tests.embedded_waiting import until
 from tests.installation import Installation
+from tests.soak.fleet import Fleet
 from tests.soak.shares import all_closed
 
 DRAIN_SECONDS: Final = 180.0
@@ -29,12 +30,16 @@ DRAIN_SECONDS: Final = 180.0
 WRITTEN: Final = (LEDGER, ATTRIBUTIONS, DEAD_LETTERS, ACCOUNTS_CHANGELOG, CLAIMS_CHANGELOG)
 
 
-def drain(installation: Installation, clickhouse: ClickHouse) -> None:
-    """Returns when the workers have committed everything and the sinks have inserted it."""
+def drain(installation: Installation, clickhouse: ClickHouse, fleet: Fleet) -> list[str]:
+    """Returns when the workers have committed everything and the sinks have inserted it: workers
+    and gateways have ended then. Names who did not end in time."""
     asyncio.run(_drain_group(installation.settings, PRODUCED))
     # While windows wait to close, owners let time pass, and every tick is a cycle.
     until(lambda: all_closed(installation), "all trace windows closed", DRAIN_SECONDS)
     asyncio.run(_drain_group(installation.settings, INBOUND))
+    # Time goes on: an owner writes the end of a hold whenever it is due. What there is to insert
+    # can be counted once nobody writes.
+    late = fleet.end("worker", "gateway")
     asyncio.run(_settle(installation.settings))
     due = {
         table: sum(len(part) for part in installation.read(topic.name))
@@ -52,6 +57,7 @@ def drain(installation: Installation, clickhouse: ClickHouse) -> None:
         )
 
     until(filled, "all entries in ClickHouse", DRAIN_SECONDS)
+    return late
 
 
 async def _drain_group(settings: Settings, topics: Iterable[Topic]) -> None:

@@ -41,6 +41,11 @@ class Slot:
     exits: list[int] = field(default_factory=list)
 
 
+def command_of(slot: str) -> str:
+    """What runs in a slot."""
+    return slot.rstrip("0123456789")
+
+
 class Fleet:
     """Slots by name: `worker0`, `sink0`, `gateway0`, …; `own` are settings of one slot alone."""
 
@@ -149,22 +154,27 @@ class Fleet:
             self.wake(name)
             self.start(name)
 
-    def stop(self) -> list[str]:
-        """SIGTERM to all, SIGKILL to who does not end; returns their names."""
+    def end(self, *commands: str) -> list[str]:
+        """SIGTERM to whoever runs one of these commands, and nobody takes their slots; returns the
+        names of those who do not end in time."""
         with self._lock:
-            slots = list(self._slots.values())
+            slots = [slot for slot in self._slots.values() if command_of(slot.name) in commands]
             for slot in slots:
                 self.wake(slot.name)
                 self.scale_down(slot.name)
+            ending = {slot.name: slot.process for slot in slots if slot.process is not None}
         late = []
         deadline = time.monotonic() + STOP_SECONDS
-        for slot in slots:
-            if slot.process is None:
-                continue
+        for name, process in ending.items():
             try:
-                slot.process.wait(max(0.1, deadline - time.monotonic()))
+                process.wait(max(0.1, deadline - time.monotonic()))
             except subprocess.TimeoutExpired:
-                late.append(slot.name)
+                late.append(name)
+        return late
+
+    def stop(self) -> list[str]:
+        """SIGTERM to all, SIGKILL to who does not end; returns their names."""
+        late = self.end(*{command_of(name) for name in self._slots})
         self.kill_all()
         return late
 
@@ -210,7 +220,7 @@ class Fleet:
     def _launch(self, slot: Slot) -> None:
         if slot.process is not None and (code := slot.process.poll()) is not None:
             slot.exits.append(code)
-        command = slot.name.rstrip("0123456789")
+        command = command_of(slot.name)
         settings = self._settings[command].model_copy(
             update={"state_dir": self._home / f"{slot.name}.state", **self._own.get(slot.name, {})}
         )

@@ -256,11 +256,12 @@ def _run(
         loading.result(READY_SECONDS)
         report.sends, report.unknown = load.sent.sends, load.sent.unknown
         drained = time.monotonic()
+        late = []
         try:
-            drain(installation, clickhouse)
+            late += drain(installation, clickhouse, fleet)
         finally:
             report.drain_seconds = time.monotonic() - drained
-            late = fleet.stop()
+            late += fleet.stop()
             report.exits = fleet.exits()
             report.orphans = fleet.count_in_logs("ending transactions that the broker left open")
         report.verdict.faults += fleet.strange_exits()
