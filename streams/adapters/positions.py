@@ -11,6 +11,7 @@ from aiokafka.errors import KafkaError
 
 from schemas.client.kafka_access import Bootstrap, client_options
 from schemas.topics import PRODUCED
+from streams.adapters.groups import group_offsets
 from streams.adapters.kafka_trouble import kafka_trouble
 from streams.errors import SetupError, TransientError
 
@@ -43,16 +44,10 @@ class InboundPositions:
         Raises TransientError.
         """
         try:
-            commits = await self._admin.list_consumer_group_offsets(
-                self._group, partitions=list(self._places)
-            )
+            commits = await group_offsets(self._admin, self._group, self._places)
         except KafkaError as error:
             raise _unanswered(error) from error
-        return {
-            self._places[place]: int(commit.offset)
-            for place, commit in commits.items()
-            if commit.offset >= 0
-        }
+        return {self._places[place]: offset for place, offset in commits.items() if offset >= 0}
 
     async def __aenter__(self) -> Self:
         """Connect."""

@@ -24,6 +24,7 @@ from schemas.topics import (
     USAGE,
 )
 from streams.adapters.clickhouse import ClickHouse
+from streams.adapters.groups import group_offsets
 from streams.embedded.endpoints import Endpoints
 from tests import whole
 from tests.builders import json_of
@@ -165,7 +166,7 @@ async def _group_offsets(installation: Installation) -> list[Any]:
     await admin.start()
     try:
         places = [TopicPartition(settings.topic_prefix + topic.name, 0) for topic in PRODUCED]
-        found = await admin.list_consumer_group_offsets(settings.app_id, partitions=places)
-        return [(place.topic, found[place].offset) for place in places]
+        found = await group_offsets(admin, settings.app_id, places)
+        return [(place.topic, found[place]) for place in places]
     finally:
         await admin.close()

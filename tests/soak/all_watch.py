@@ -13,6 +13,7 @@ from aiokafka.errors import KafkaError
 
 from schemas.topics import LEDGER, PRODUCED
 from streams.adapters.clickhouse import ClickHouse
+from streams.adapters.groups import group_offsets
 from streams.errors import TollgateError
 from streams.settings import Settings
 
@@ -75,9 +76,8 @@ class LagWatch:
     async def _behind(self, consumer: AIOKafkaConsumer, admin: AIOKafkaAdminClient) -> int:
         places = self._places(*(topic.name for topic in PRODUCED))
         ends = await consumer.end_offsets(places)
-        found = await admin.list_consumer_group_offsets(self._settings.app_id, partitions=places)
-        at = {place: max(0, found[place].offset) if place in found else 0 for place in places}
-        behind: int = sum(max(0, ends[place] - at[place]) for place in places)
+        found = await group_offsets(admin, self._settings.app_id, places)
+        behind: int = sum(max(0, ends[place] - max(0, found[place])) for place in places)
         return behind
 
     async def _not_inserted(self, consumer: AIOKafkaConsumer) -> int:

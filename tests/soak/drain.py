@@ -19,6 +19,7 @@ from schemas.topics import (
     Topic,
 )
 from streams.adapters.clickhouse import ClickHouse
+from streams.adapters.groups import group_offsets
 from streams.settings import Settings
 from tests.embedded_waiting import until
 from tests.installation import Installation
@@ -76,9 +77,8 @@ async def _drain_group(settings: Settings, topics: Iterable[Topic]) -> None:
         ends = await consumer.end_offsets(places)
         deadline = time.monotonic() + DRAIN_SECONDS
         while True:
-            found = await admin.list_consumer_group_offsets(settings.app_id, partitions=places)
-            # A coordinator that has just started leaves out what it has not loaded yet.
-            at = {tp: max(0, found[tp].offset) if tp in found else 0 for tp in places}
+            found = await group_offsets(admin, settings.app_id, places)
+            at = {tp: max(0, offset) for tp, offset in found.items()}
             behind = {
                 f"{tp.topic[len(prefix) :]}-{tp.partition}": (at[tp], end)
                 for tp, end in ends.items()
