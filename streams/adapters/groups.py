@@ -2,8 +2,8 @@
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Collection
-from typing import Final, TypeVar
+from collections.abc import Awaitable, Callable, Collection, Mapping
+from typing import Any, Final, TypeVar
 
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import (
@@ -68,23 +68,26 @@ async def group_offsets(
     return await from_coordinator(ask, seconds_max)
 
 
+async def describe_group(admin: AIOKafkaAdminClient, group: str) -> Mapping[str, Any]:
+    """State and members of a group, as DescribeGroups tells them. Raises KafkaError, also where the
+    coordinator does not know yet."""
+    [answer] = await admin.describe_consumer_groups([group])
+    [described] = answer.to_object()["groups"]
+    if described["error_code"]:
+        raise for_code(described["error_code"])(f"group {group} is not described")
+    return described  # type: ignore[no-any-return]
+
+
 async def group_members(bootstrap: Bootstrap, group: str) -> int:
     """How many processes are members of a group now; 0 for a group that nobody knows.
 
     Raises TransientError where the broker does not answer.
     """
     admin = AIOKafkaAdminClient(**client_options(bootstrap))
-
-    async def ask() -> int:
-        [answer] = await admin.describe_consumer_groups([group])
-        [described] = answer.to_object()["groups"]
-        if described["error_code"]:
-            raise for_code(described["error_code"])(f"group {group} is not described")
-        return len(described["members"])
-
     try:
         await admin.start()
-        return await from_coordinator(ask)
+        described = await from_coordinator(lambda: describe_group(admin, group))
+        return len(described["members"])
     except KafkaError as error:
         raise kafka_trouble(
             error,

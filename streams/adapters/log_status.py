@@ -32,6 +32,7 @@ from schemas.topics import (
     TOPICS,
     USAGE,
 )
+from streams.adapters.groups import describe_group, group_offsets
 from streams.adapters.tails import read_tails
 from streams.adapters.topic_ids import UNKNOWN_TOPIC, _MetadataRequest
 from streams.errors import TransientError
@@ -149,8 +150,8 @@ class LogStatus:
         none: dict[Place, int] = {}
         ends = await self._part("ends of topics", lambda: self._ends(places), none)
         committed, asks = await asyncio.gather(
-            self._offsets("workers"),
-            self._offsets("gateways"),
+            self._offsets("workers", places),
+            self._offsets("gateways", places),
         )
         workers, sinks, gateways = await asyncio.gather(
             *(self._group(who) for who in ("workers", "sinks", "gateways"))
@@ -213,21 +214,16 @@ class LogStatus:
         found = await self._consumer.end_offsets(places)
         return {self._place(place): int(offset) for place, offset in found.items()}
 
-    async def _offsets(self, who: str) -> dict[Place, int]:
+    async def _offsets(self, who: str, places: list[TopicPartition]) -> dict[Place, int]:
         async def ask() -> dict[Place, int]:
-            found = await self._admin.list_consumer_group_offsets(self._groups[who])
-            return {
-                self._place(place): int(commit.offset)
-                for place, commit in found.items()
-                if commit.offset >= 0 and place.topic in self._names
-            }
+            found = await group_offsets(self._admin, self._groups[who], places, seconds_max=0)
+            return {self._place(place): offset for place, offset in found.items() if offset >= 0}
 
         return await self._part(f"offsets of the {who}", ask, {})
 
     async def _group(self, who: str) -> Group | None:
         async def ask() -> Group:
-            [answer] = await self._admin.describe_consumer_groups([self._groups[who]])
-            [described] = answer.to_object()["groups"]
+            described = await describe_group(self._admin, self._groups[who])
             members = tuple(self._member(member) for member in described["members"])
             return Group(str(described["state"]), members)
 
