@@ -20,20 +20,19 @@ from schemas.partitioner import partition_of
 from schemas.structs import Adjustment, Payer, Tokens, Usage
 from schemas.topics import BUDGETS
 from streams.adapters.catalog import read_catalog
-from streams.adapters.positions import InboundPositions
 from streams.adapters.producer import append_facts
 from streams.app.addresses import kafka_bootstrap
+from streams.app.caught_up import await_rows
 from streams.app.warehouse import clickhouse
 from streams.domain.context import Context, IncompleteCatalogError
 from streams.domain.invoices.tallies import TOKEN_CLASSES
 from streams.domain.rating import Rating, rate
-from streams.errors import SetupError, TransientError
+from streams.errors import SetupError
 from streams.invoicing.asof import read_cut
 from streams.invoicing.rerating import (
     Choice,
     Rated,
     Terms,
-    budgets_seen,
     grant_terms,
     rated_usage,
 )
@@ -78,11 +77,12 @@ class Rerating:
 def rate_anew(settings: Settings, choice: Choice, limit: int) -> Rerating:
     """Rates what is chosen, at most `limit` entries; appends nothing.
 
-    Raises TransientError where rows are missing of what `budgets` holds.
+    Raises TransientError where rows of what `budgets` holds do not come.
     """
     context = asyncio.run(_context(settings))
     with closing(clickhouse(settings, analyst=True)) as warehouse:
-        asyncio.run(_check_rows(settings, warehouse, context))
+        # An adjustment that is not seen would be made a second time.
+        asyncio.run(await_rows(settings, warehouse, context.generation, context.partitions))
         cut = read_cut(warehouse)
         return rerate_entries(rated_usage(warehouse, cut, choice, limit), context)
 
@@ -240,20 +240,3 @@ async def _context(settings: Settings) -> Context:
 
 async def _partitions(settings: Settings) -> int:
     return (await _context(settings)).partitions
-
-
-async def _check_rows(settings: Settings, warehouse: Warehouse, context: Context) -> None:
-    """Raises TransientError where ClickHouse lacks entries of what `budgets` holds: an adjustment
-    among them would be made a second time."""
-    seen = budgets_seen(warehouse, context.generation)
-    async with InboundPositions(
-        kafka_bootstrap(settings), settings.topic_prefix, settings.app_id, context.partitions
-    ) as positions:
-        ends = await positions.end_offsets()
-    for (topic, partition), end in sorted(ends.items()):
-        if topic == BUDGETS.name and seen.get(partition, 0) < end:
-            raise TransientError(
-                f"ClickHouse has the entries of budgets/{partition} up to "
-                f"{seen.get(partition, 0)}, the topic goes up to {end}",
-                action="Wait until workers and sinks have caught up, then give the command again.",
-            )

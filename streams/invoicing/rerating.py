@@ -95,16 +95,6 @@ ORDER BY events DESC, provider, model
 LIMIT {rows:UInt32}
 """
 
-BUDGETS_SQL: Final = """
-SELECT `partition`, max(piece.to_offset)
-FROM ledger
-ARRAY JOIN consumed AS piece
-WHERE customer_id = '' AND kind = 'cycle' AND generation = {generation:UInt64}
-    AND piece.topic = 'budgets'
-GROUP BY `partition`
-"""
-
-
 WITHOUT_PRICE: Final = "(cost_basis = 'unpriced' OR has(flags, 'unpriced_quantity'))"
 
 
@@ -261,10 +251,3 @@ def unknown_models(warehouse: Warehouse, limit: int) -> list[Unknown]:
         )
         for provider, model, events, tokens, provisional, customers, last, partly in rows
     ]
-
-
-def budgets_seen(warehouse: Warehouse, generation: int) -> dict[int, int]:
-    """Up to which offset of `budgets` the rows go, by partition: what was appended below it has
-    its entries here."""
-    rows = warehouse.query(BUDGETS_SQL, {"generation": generation}).rows
-    return {int(partition): int(offset) for partition, offset in rows}

@@ -19,21 +19,14 @@ from streams.adapters.positions import end_offsets
 from streams.adapters.producer import append_facts
 from streams.app.addresses import kafka_bootstrap
 from streams.app.administration import SOURCE, Kind, Planned, plan
+from streams.app.caught_up import POLL_SECONDS, SILENCE_SECONDS_MAX
 from streams.errors import TransientError
 from streams.invoicing.billing import in_batches
 from streams.ports import Warehouse
 from streams.settings import Settings
 
-POLL_SECONDS: Final = 0.1
-"""Between two looks at the rows."""
-
 REFUSALS_SECONDS: Final = 0.5
 """Between two looks at the dead letters, which are searched through."""
-
-SILENCE_SECONDS_MAX: Final = 90.0
-"""How long nothing may arrive while something is waited for: a worker that was killed is back
-within ten seconds, a sink sooner."""
-
 
 Identity = tuple[str, str]
 """Customer and event id of a fact."""
