@@ -156,14 +156,18 @@ class Installation:
 
     def read(self, topic: str, *, committed: bool = True) -> list[list[Any]]:
         """All records of a topic by partition."""
-        return asyncio.run(self._read(topic, committed))
+        found = asyncio.run(self._read(topic, range(self.settings.partitions), committed))
+        return list(found.values())
 
-    async def _read(self, topic: str, committed: bool) -> list[list[Any]]:
-        partitions = [
-            TopicPartition(self.settings.topic_prefix + topic, p)
-            for p in range(self.settings.partitions)
-        ]
-        found: list[list[Any]] = [[] for _ in partitions]
+    def read_partition(self, topic: str, partition: int) -> list[Any]:
+        """The committed records of one partition: a long run's are more than memory holds."""
+        return asyncio.run(self._read(topic, [partition], True))[partition]
+
+    async def _read(
+        self, topic: str, numbers: Sequence[int], committed: bool
+    ) -> dict[int, list[Any]]:
+        partitions = [TopicPartition(self.settings.topic_prefix + topic, p) for p in numbers]
+        found: dict[int, list[Any]] = {p: [] for p in numbers}
         consumer = AIOKafkaConsumer(
             bootstrap_servers=self.settings.kafka_bootstrap,
             isolation_level="read_committed" if committed else "read_uncommitted",

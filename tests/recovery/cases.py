@@ -31,7 +31,7 @@ from tests.builders import json_of
 from tests.embedded_waiting import until
 from tests.installation import Installation
 from tests.soak.books import Verdict, check_log, check_tables
-from tests.soak.shares import all_closed, check_shares, read_shares
+from tests.soak.shares import Shares, all_closed
 
 CUSTOMERS: Final = ("a", "b", "c")
 STEP_SECONDS: Final = 180.0
@@ -120,10 +120,10 @@ def check_attributed(installation: Installation) -> None:
     pico-dollar."""
     until(lambda: all_closed(installation), "all trace windows closed", STEP_SECONDS)
     verdict = Verdict()
-    shares = read_shares(installation)
-    check_shares(installation.entries(), shares, verdict)
+    shares = Shares(installation.entries(), verdict)
+    shares.check(installation)
     assert verdict.faults == []
-    assert {row.role for part in shares for row in part} >= {"share", "unattributed"}
+    assert shares.roles >= {"share", "unattributed"}
 
 
 def wait_filled(installation: Installation, clickhouse: ClickHouse) -> None:

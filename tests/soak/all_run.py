@@ -45,7 +45,7 @@ from tests.soak.fleet import Fleet
 from tests.soak.load import Load
 from tests.soak.proxy import FaultProxy
 from tests.soak.run import PARTITIONS, READY_SECONDS, Background, Trouble
-from tests.soak.shares import check_share_rows, check_shares, close_soon, read_shares
+from tests.soak.shares import Shares, close_soon
 
 CUSTOMERS_OF_LOAD: Final = "customer-"
 START_SECONDS: Final = 300.0
@@ -301,9 +301,7 @@ class Soak:
         books.check_customers(found, PARTITIONS, CUSTOMERS_OF_LOAD, verdict)
         books.check_burns(found.ledger, verdict)
         books.check_tables(self._clickhouse, found.ledger, found.letters, verdict)
-        rows = read_shares(installation)
-        check_share_rows(self._clickhouse, rows, check_shares(found.ledger, rows, verdict), verdict)
-        verdict.shares = sum(map(len, rows))
+        Shares(found.ledger, verdict).check(installation, self._clickhouse)
         self._check_clients(found)
         for series in result.series:
             if (flat := judge(series)) is not None:

@@ -43,7 +43,10 @@ def drain(installation: Installation, clickhouse: ClickHouse, fleet: Fleet) -> l
     late = fleet.end("worker", "gateway")
     asyncio.run(_settle(installation.settings))
     due = {
-        table: sum(len(part) for part in installation.read(topic.name))
+        table: sum(
+            len(installation.read_partition(topic.name, partition))
+            for partition in range(installation.settings.partitions)
+        )
         for topic, table in (
             (LEDGER, "ledger"),
             (ATTRIBUTIONS, "attributions"),

@@ -34,7 +34,7 @@ from tests.soak.fleet import Fleet
 from tests.soak.load import Load
 from tests.soak.proxy import FaultProxy
 from tests.soak.schedule import OUTAGE_SECONDS, SINKS, WORKERS, Action, Schedule
-from tests.soak.shares import check_share_rows, check_shares, close_soon, read_shares
+from tests.soak.shares import Shares, close_soon
 
 PARTITIONS: Final = 8
 READY_SECONDS: Final = 180.0
@@ -315,12 +315,7 @@ def _check(
         verdict.lost += len(gone)
         verdict.faults.append(f"{len(gone)} acknowledged records are not in the log: {gone[:5]}")
     books.check_tables(clickhouse, found.ledger, found.letters, verdict)
-    rows = read_shares(installation)
-    costs = check_shares(found.ledger, rows, verdict)
-    check_share_rows(clickhouse, rows, costs, verdict)
-    verdict.shares = sum(map(len, rows))
-    verdict.late = sum("late" in row.flags for part in rows for row in part)
-    verdict.voided = sum("voided" in row.flags for part in rows for row in part)
+    Shares(found.ledger, verdict).check(installation, clickhouse)
     if verdict.faults:
         verdict.faults += _hidden(installation)
 

@@ -59,69 +59,95 @@ def all_closed(installation: Installation) -> bool:
     return True
 
 
-def read_shares(installation: Installation) -> list[list[Attribution]]:
-    """The attributions by partition."""
-    parts = installation.read(ATTRIBUTIONS.name)
-    return [[codec.decode_attribution(record.value) for record in part] for part in parts]
+class Shares:
+    """The shares of a ledger's costs, checked partition by partition.
 
+    The rows of every cost that names a trace or a scope sum to it, by the log alone; a row shares
+    it among signals of its customer. Every window must have closed."""
 
-def check_shares(
-    ledger: Sequence[Sequence[LedgerEntry]], rows: Sequence[Sequence[Attribution]], verdict: Verdict
-) -> dict[str, Decimal]:
-    """The rows of every cost that names a trace or a scope sum to it, by the log alone; a row
-    shares it among signals of its customer. Every window must have closed. Returns the costs."""
-    for partition, part in enumerate(rows):
-        if [row.sequence for row in part] != list(range(len(part))):
+    def __init__(self, ledger: Iterable[Iterable[LedgerEntry]], verdict: Verdict) -> None:
+        """What is to be shared, and among whom."""
+        self._verdict = verdict
+        self._owners: dict[str, str] = {}
+        self._customers: dict[str, str] = {}
+        self._costs: dict[str, Decimal] = {}
+        for entry in (entry for part in ledger for entry in part):
+            if isinstance(entry, SignalEntry):
+                self._owners[entry.entry_id] = entry.customer_id
+            elif isinstance(entry, UsageEntry | AdjustmentEntry) and (
+                entry.trace_id or entry.scope_id
+            ):
+                self._costs[entry.entry_id] = Decimal(entry.cost)
+                self._customers[entry.entry_id] = entry.customer_id
+        self._sums: dict[str, Decimal] = defaultdict(Decimal)
+        self.roles: set[str] = set()
+        """What rows there are."""
+
+    def check(self, installation: Installation, clickhouse: ClickHouse | None = None) -> None:
+        """Reads the log, and with `clickhouse` the rows that it must hold, each once."""
+        for partition in range(installation.settings.partitions):
+            records = installation.read_partition(ATTRIBUTIONS.name, partition)
+            rows = [codec.decode_attribution(record.value) for record in records]
+            self._add(partition, rows)
+            if clickhouse is not None:
+                self._compare_rows(clickhouse, partition, rows)
+        compare_sums("the log", self._costs, self._sums, self._verdict)
+        if clickhouse is not None:
+            self._compare_totals(clickhouse)
+
+    def _add(self, partition: int, rows: Sequence[Attribution]) -> None:
+        verdict = self._verdict
+        verdict.shares += len(rows)
+        verdict.late += sum("late" in row.flags for row in rows)
+        verdict.voided += sum("voided" in row.flags for row in rows)
+        if [row.sequence for row in rows] != list(range(len(rows))):
             verdict.faults.append(f"partition {partition}: attributions are not dense")
-    entries = [entry for part in ledger for entry in part]
-    owners = {e.entry_id: e.customer_id for e in entries if isinstance(e, SignalEntry)}
-    costs, customers = dict[str, Decimal](), dict[str, str]()
-    for entry in entries:
-        if isinstance(entry, UsageEntry | AdjustmentEntry) and (entry.trace_id or entry.scope_id):
-            costs[entry.entry_id] = Decimal(entry.cost)
-            customers[entry.entry_id] = entry.customer_id
-    sums: dict[str, Decimal] = defaultdict(Decimal)
-    for row in (row for part in rows for row in part if row.role != "signal"):
-        sums[row.cost_entry] += Decimal(row.amount)
-        if row.signal_entry and owners.get(row.signal_entry) != customers.get(row.cost_entry):
-            verdict.faults.append(f"{row.entry_id}: a signal carries another customer's cost")
-    compare_sums("the log", costs, sums, verdict)
-    return costs
+        self.roles |= {row.role for row in rows}
+        for row in rows:
+            if row.role == "signal":
+                continue
+            self._sums[row.cost_entry] += Decimal(row.amount)
+            claimed, owner = row.signal_entry, self._owners.get(row.signal_entry)
+            if claimed and owner != self._customers.get(row.cost_entry):
+                verdict.faults.append(f"{row.entry_id}: a signal carries another customer's cost")
 
+    def _compare_rows(
+        self, clickhouse: ClickHouse, partition: int, rows: Sequence[Attribution]
+    ) -> None:
+        due = {_content(row) for row in rows}
+        found = [
+            (*row[:5], Decimal(row[5]))
+            for row in clickhouse.query(
+                "SELECT partition, sequence, entry_id, cost_entry, signal_entry, toString(amount) "
+                "FROM attributions WHERE partition = {partition:UInt32}",
+                {"partition": partition},
+            ).rows
+        ]
+        missing, surplus = due.difference(found), set(found) - due
+        verdict = self._verdict
+        verdict.lost += len(missing)
+        verdict.doubled += len(found) - len(set(found)) + len(surplus)
+        if len(found) != len(due) or missing or surplus:
+            verdict.faults.append(
+                f"table attributions, partition {partition}: {len(found)} rows for {len(due)} "
+                f"records; missing {sorted(missing)[:PLACES_SHOWN]}, not due "
+                f"{sorted(surplus)[:PLACES_SHOWN]}"
+            )
 
-def check_share_rows(
-    clickhouse: ClickHouse,
-    rows: Iterable[Sequence[Attribution]],
-    costs: dict[str, Decimal],
-    verdict: Verdict,
-) -> None:
-    """ClickHouse holds each attribution once, and sums them to the costs of the ledger itself."""
-    due = {_content(row) for part in rows for row in part}
-    found = [
-        (*row[:5], Decimal(row[5]))
-        for row in clickhouse.query(
-            "SELECT partition, sequence, entry_id, cost_entry, signal_entry, toString(amount) "
-            "FROM attributions"
+    def _compare_totals(self, clickhouse: ClickHouse) -> None:
+        """ClickHouse sums them to the costs of the ledger itself."""
+        sums = clickhouse.query(
+            "SELECT cost_entry, toString(sum(toDecimal256(amount, 12))) FROM attributions "
+            "WHERE role != 'signal' GROUP BY cost_entry"
         ).rows
-    ]
-    missing, surplus = due - set(found), set(found) - due
-    verdict.lost += len(missing)
-    verdict.doubled += len(found) - len(set(found)) + len(surplus)
-    if len(found) != len(due) or missing or surplus:
-        verdict.faults.append(
-            f"table attributions: {len(found)} rows for {len(due)} records; missing "
-            f"{sorted(missing)[:PLACES_SHOWN]}, not due {sorted(surplus)[:PLACES_SHOWN]}"
-        )
-    sums = clickhouse.query(
-        "SELECT cost_entry, toString(sum(toDecimal256(amount, 12))) FROM attributions "
-        "WHERE role != 'signal' GROUP BY cost_entry"
-    ).rows
-    compare_sums("ClickHouse", costs, {str(k): Decimal(v) for k, v in sums}, verdict)
-    (row,) = clickhouse.query(
-        "SELECT countIf(open != 0), countIf(carried != 0) FROM trace_costs"
-    ).rows
-    if row[0] or not row[1]:
-        verdict.faults.append(f"trace_costs: {row[0]} traces open, {row[1]} carried by signals")
+        found = {str(name): Decimal(amount) for name, amount in sums}
+        compare_sums("ClickHouse", self._costs, found, self._verdict)
+        (row,) = clickhouse.query(
+            "SELECT countIf(open != 0), countIf(carried != 0) FROM trace_costs"
+        ).rows
+        if row[0] or not row[1]:
+            fault = f"trace_costs: {row[0]} traces open, {row[1]} carried by signals"
+            self._verdict.faults.append(fault)
 
 
 def compare_sums(
