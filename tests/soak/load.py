@@ -162,7 +162,8 @@ class Load:
         """The trace, now and then one that has long been closed, or the scope, or neither."""
         dice, number = self._dice, self._number // TRACE_EVENTS
         trace = {"trace_id": f"{number - (number > 0 and dice.random() < 0.1):032x}"}
-        scope = {"scope_id": str(number % 3)}
+        # Three at a time, and others after nine traces: what a scope shares grows with its signals.
+        scope = {"scope_id": str(number // 9 * 3 + number % 3)}
         return dice.choice(({}, trace, trace, trace | scope, scope))
 
     def _void(self) -> Event:
