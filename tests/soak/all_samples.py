@@ -23,9 +23,9 @@ WARM_SECONDS: Final = 240.0
 RocksDB keeps in memory and its cache fill for three minutes; after a minute they still rose by a
 quarter."""
 JUDGED_SECONDS_MIN: Final = 240.0
-"""After the warm-up: so long takes a round of all faults. An outage of ClickHouse leaves a sink with
-the memory of the batch that it could not insert, and the line through a shorter life says when that
-outage was."""
+"""After the warm-up: so long takes a round of all faults. An outage of ClickHouse leaves a sink
+with the memory of the batch that it could not insert, and the line through a shorter life says when
+that outage was."""
 
 MEMORY_SHARE_MAX: Final = 0.15
 MEMORY_MIB_MIN: Final = 40.0
