@@ -3,6 +3,7 @@
 import asyncio
 import contextlib
 import secrets
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import asdict, dataclass, field
 from typing import Any, TypeVar
@@ -130,19 +131,22 @@ class Template:
     applied: tuple[Applied, ...]
 
 
-_template: list[Template] = []
+_templates: dict[str, Template] = {}
+_making = threading.Lock()
+"""Some tests run their cases in threads, and one of them is the first."""
 
 
 @contextlib.contextmanager
 def migrated_database(endpoints: Endpoints, name: str) -> Iterator[ClickHouse]:
     """A connection to a new database with all tables.
 
-    Migrations run once per process; what they leave is copied after that, which takes a twentieth
+    Migrations run once for each server; what they leave is copied after that, which takes a twentieth
     of the time. A test of the migrations compares a copy with what they make.
     """
-    if not _template:
-        _template.append(_migrate_once(endpoints))
-    (template,) = _template
+    with _making:
+        template = _templates.get(endpoints.clickhouse_url)
+        if template is None:
+            template = _templates[endpoints.clickhouse_url] = _migrate_once(endpoints)
     with clickhouse_database(endpoints, name) as clickhouse:
         for statement in template.statements:
             clickhouse.execute(statement.replace(f"{template.name}.", f"`{name}`."))

@@ -30,18 +30,34 @@ class BatchRecovery(Recovery):
     async def _slurp_changelogs(self) -> None:
         """Faust reads changelog messages from a queue here; batches never go through it."""
 
+    _knows_its_end = False
+    """Whether the high watermarks and offsets of own tables are those of the present assignment:
+    until they are, those of the last one, which is complete, say nothing about this one."""
+
     async def on_rebalance(self, *args: Any, **kwargs: Any) -> None:
         """A new assignment: an end signalled for the last one must not end this one."""
+        self._knows_its_end = False
         self.signal_recovery_end.clear()
         await super().on_rebalance(*args, **kwargs)
+
+    async def _seek_offsets(
+        self, consumer: Any, tps: set[TP], offsets: Counter[TP], title: str
+    ) -> None:
+        """The last step before own tables are read."""
+        await super()._seek_offsets(consumer, tps, offsets, title)
+        if title == "active" and not self.signal_recovery_start.is_set():
+            self.signal_recovery_end.clear()
+            self._knows_its_end = True
 
     async def _build_highwaters(
         self, consumer: Any, tps: set[TP], destination: Any, title: str
     ) -> None:
         """A store that is ahead of its changelog holds what never was committed, or belongs to
         another topic: it is set aside and read anew. Faust would stop for ever."""
-        await super()._build_highwaters(consumer, tps, destination, title)
         standby = title == "standby"
+        if not standby:
+            self._knows_its_end = False
+        await super()._build_highwaters(consumer, tps, destination, title)
         offsets = self.standby_offsets if standby else self.active_offsets
         for tp in sorted(tps):
             offset = offsets.get(tp)
@@ -84,7 +100,7 @@ class BatchRecovery(Recovery):
     def pass_markers(self, thread: Reading) -> None:
         """Counts the end of a changelog as applied where nothing but markers is left to read there,
         and ends the recovery when nothing else is."""
-        if not self.in_recovery:
+        if not self.in_recovery or not self._knows_its_end:
             return
         for tp, highwater in self.active_highwaters.items():
             offset = self.active_offsets.get(tp)
@@ -97,7 +113,8 @@ class BatchRecovery(Recovery):
         self._maybe_end()
 
     def _maybe_end(self) -> None:
-        if self.in_recovery and self.active_highwaters and not self.need_recovery():
+        known = self._knows_its_end and bool(self.active_highwaters)
+        if self.in_recovery and known and not self.need_recovery():
             self._set_recovery_ended()
             self.signal_recovery_end.set()
 

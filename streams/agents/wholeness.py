@@ -9,13 +9,26 @@ from collections.abc import Mapping
 from typing import Final, Protocol
 
 from schemas import codec
-from schemas.topics import ATTRIBUTIONS, CLAIMS_CHANGELOG, DEAD_LETTERS, LEDGER
+from schemas.topics import (
+    ACCOUNTS_CHANGELOG,
+    ATTRIBUTIONS,
+    CLAIMS_CHANGELOG,
+    DEAD_LETTERS,
+    LEDGER,
+)
 from streams.domain.context import RULES_VERSION
 from streams.domain.state import ROWS_VERSION, Progress
 from streams.errors import FaultError
+from streams.ports import Table
 
-TAILS: Final = (LEDGER.name, ATTRIBUTIONS.name, DEAD_LETTERS.name, CLAIMS_CHANGELOG.name)
-"""The topics beside the accounts' changelog, by logical name."""
+CHANGELOGS: Final = {
+    Table.ACCOUNTS: ACCOUNTS_CHANGELOG.name,
+    Table.CLAIMS: CLAIMS_CHANGELOG.name,
+}
+"""Where each table is recovered from, by logical name."""
+
+TAILS: Final = (LEDGER.name, ATTRIBUTIONS.name, DEAD_LETTERS.name, *CHANGELOGS.values())
+"""The topics of a transaction, by logical name."""
 
 
 class End(Protocol):
@@ -29,6 +42,11 @@ class End(Protocol):
     @property
     def value(self) -> bytes | None:
         """Its value; None where there is no record."""
+        ...
+
+    @property
+    def offset(self) -> int | None:
+        """Its offset; None where there is no record."""
         ...
 
     @property
@@ -51,6 +69,23 @@ def check_versions(partition: int, progress: Progress) -> None:
                 action="A newer release of Tollgate has worked here: run that one, or a newer one. "
                 "Nothing was read or written. To go back, restore a backup from before the upgrade "
                 "(docs/upgrades.md).",
+            )
+
+
+def check_recovered(
+    partition: int, offsets: Mapping[Table, int | None], ends: Mapping[str, End]
+) -> None:
+    """Compares where the tables are in their changelogs with how these end, by logical topic: a
+    table without its last rows would accept again what it has accepted. Raises FaultError."""
+    for table, topic in CHANGELOGS.items():
+        offset, end = offsets[table], ends[topic].offset
+        if end is not None and (offset is None or offset < end):
+            raise FaultError(
+                f"partition {partition}: the table behind {topic} has it up to offset {offset}, "
+                f"the topic goes up to {end}",
+                action="Its recovery has ended too early, or somebody else wrote to the topic. "
+                "Nothing was read or written. Start the worker again; where it ends like this "
+                "again, set its state directory aside, and it is built anew from the topic.",
             )
 
 

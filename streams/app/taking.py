@@ -12,8 +12,9 @@ from streams.adapters.store import FaustStore
 from streams.adapters.tails import read_tails
 from streams.agents.cycle import read_progress
 from streams.agents.positions import start_positions
-from streams.agents.wholeness import TAILS, check_versions, check_whole
+from streams.agents.wholeness import TAILS, check_recovered, check_versions, check_whole
 from streams.domain.state import Progress
+from streams.ports import Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +46,8 @@ class Takes:
         """What there is to own of these partitions, whose group has committed these offsets, by
         full topic name.
 
-        Raises FaultError where the end of a topic is not what the tables say: a transaction is not
+        Raises FaultError where a table lacks the end of its changelog, or the end of another topic
+        is not what the tables say: a transaction is not
         whole, or another owner has written since they were recovered. TransientError where the
         broker does not answer.
         """
@@ -60,6 +62,8 @@ class Takes:
             progress = read_progress(self._store, partition)
             ends = {topic: tails[self._prefix + topic, partition] for topic in TAILS}
             check_versions(partition, progress)
+            at = {table: self._store.changelog_offset(table, partition) for table in Table}
+            check_recovered(partition, at, ends)
             check_whole(partition, progress, ends)
             await self._catalog.context(progress.catalog_offset)
             positions[partition] = start_positions(

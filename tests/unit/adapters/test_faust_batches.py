@@ -9,6 +9,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from faust.tables.recovery import Recovery
 from faust.transport.drivers.aiokafka import Consumer as DriverConsumer
 from faust.types import TP
 
@@ -18,6 +19,7 @@ from streams.adapters.whole_batches import Run
 
 USAGE = TP("usage", 0)
 CHANGELOG = TP("accounts-changelog", 0)
+CHANGELOG_OF_ANOTHER = TP(CHANGELOG.topic, CHANGELOG.partition + 1)
 
 
 @dataclass
@@ -215,18 +217,81 @@ def test_during_a_rebalance_no_table_takes_anything() -> None:
     assert (consumer.table.applied, consumer.sought) == ([], [])
 
 
+def ending(recovery: BatchRecovery) -> tuple[BatchRecovery, list[bool]]:
+    """A recovery, and how often it has said that it is over."""
+    ended: list[bool] = []
+    recovery.app = SimpleNamespace()  # type: ignore[assignment]
+    recovery._set_recovery_ended = lambda: ended.append(True)  # type: ignore[method-assign]
+    recovery._signal_recovery_end = asyncio.Event()
+    recovery._signal_recovery_start = asyncio.Event()
+    return recovery, ended
+
+
 @pytest.mark.parametrize(("read", "ends"), [((42, 44), True), ((43, 44), False), ((42, 43), False)])
 def test_a_recovery_ends_only_when_nothing_but_markers_is_left_behind_what_was_applied(
     read: tuple[int, int], ends: bool
 ) -> None:
-    recovery = Consumer(None).recovery
+    recovery, ended = ending(Consumer(None).recovery)
+    recovery._knows_its_end = True
     recovery.active_highwaters = Counter({CHANGELOG: 44})
-    recovery.app = SimpleNamespace()  # type: ignore[assignment]
-    ended: list[bool] = []
-    recovery._set_recovery_ended = lambda: ended.append(True)  # type: ignore[method-assign]
-    recovery._signal_recovery_end = asyncio.Event()
     thread: Any = SimpleNamespace(
         shows_nothing=lambda _, first, last: read[0] <= first and last <= read[1]
     )
     recovery.pass_markers(thread)
     assert bool(ended) is ends
+
+
+async def test_what_was_complete_before_a_rebalance_does_not_end_the_recovery_after_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Faust begins a recovery with the watermarks of the last one and asks for its own meanwhile;
+    whoever polls the fetcher asks in between whether it is over."""
+    recovery, ended = ending(Consumer(None).recovery)
+    read_all: Any = SimpleNamespace(shows_nothing=lambda *_: True)
+    recovery.active_highwaters = Counter({CHANGELOG: 41})
+
+    async def assigned(*_args: Any, **_kwargs: Any) -> None:
+        recovery.signal_recovery_start.set()
+
+    async def told(_self: Any, _consumer: Any, _tps: Any, destination: Any, _title: str) -> None:
+        recovery.pass_markers(read_all)
+        destination.update({CHANGELOG: 41, CHANGELOG_OF_ANOTHER: 900})
+
+    async def sought(*_args: Any) -> None:
+        recovery.pass_markers(read_all)
+
+    monkeypatch.setattr(Recovery, "on_rebalance", assigned)
+    monkeypatch.setattr(Recovery, "_build_highwaters", told)
+    monkeypatch.setattr(Recovery, "_seek_offsets", sought)
+    recovery._knows_its_end = True
+    await recovery.on_rebalance()
+    recovery.pass_markers(read_all)
+    recovery.signal_recovery_start.clear()
+    mine = {CHANGELOG, CHANGELOG_OF_ANOTHER}
+    recovery.active_offsets.update({CHANGELOG_OF_ANOTHER: 10})
+    await recovery._build_highwaters(None, mine, recovery.active_highwaters, "active")
+    await recovery._seek_offsets(None, mine, recovery.active_offsets, "active")
+    assert ended == []
+    assert not recovery.signal_recovery_end.is_set()
+
+    only_markers: Any = SimpleNamespace(shows_nothing=lambda tp, *_: tp == CHANGELOG)
+    recovery.pass_markers(only_markers)
+    assert ended == [], "899 records are missing"
+    recovery.active_offsets[CHANGELOG_OF_ANOTHER] = 900
+    recovery.pass_markers(only_markers)
+    assert ended == [True]
+
+
+async def test_a_recovery_overtaken_by_a_rebalance_waits_for_its_own_watermarks(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    recovery, ended = ending(Consumer(None).recovery)
+
+    async def overtaken(*_args: Any) -> None:
+        recovery.signal_recovery_start.set()
+
+    monkeypatch.setattr(Recovery, "_seek_offsets", overtaken)
+    recovery.active_highwaters = Counter({CHANGELOG: 41})
+    await recovery._seek_offsets(None, {CHANGELOG}, recovery.active_offsets, "active")
+    recovery.pass_markers(SimpleNamespace(shows_nothing=lambda *_: True))
+    assert ended == []

@@ -4,10 +4,17 @@ from dataclasses import dataclass
 
 import pytest
 
-from schemas.topics import ATTRIBUTIONS, CLAIMS_CHANGELOG, DEAD_LETTERS, LEDGER
-from streams.agents.wholeness import check_whole
+from schemas.topics import (
+    ACCOUNTS_CHANGELOG,
+    ATTRIBUTIONS,
+    CLAIMS_CHANGELOG,
+    DEAD_LETTERS,
+    LEDGER,
+)
+from streams.agents.wholeness import check_recovered, check_whole
 from streams.domain.state import Progress
 from streams.errors import FaultError
+from streams.ports import Table
 
 
 @dataclass(frozen=True)
@@ -17,6 +24,7 @@ class End:
     key: bytes | None = None
     value: bytes | None = None
     cut: bool = False
+    offset: int | None = None
 
 
 def entry(sequence: int, generation: int = 1) -> End:
@@ -81,3 +89,31 @@ def test_a_new_generation_begins_beside_what_the_former_one_left() -> None:
     begun = Progress(generation=2, claims_segment="1-4")
     check_whole(0, begun, WHOLE)
     check_whole(0, begun, {**WHOLE, LEDGER.name: End()})
+
+
+CHANGELOG_ENDS = {ACCOUNTS_CHANGELOG.name: End(offset=90), CLAIMS_CHANGELOG.name: End(offset=20)}
+
+
+@pytest.mark.parametrize("claims", [20, 22])
+def test_tables_with_all_records_of_their_changelogs_are_recovered(claims: int) -> None:
+    check_recovered(0, {Table.ACCOUNTS: 90, Table.CLAIMS: claims}, CHANGELOG_ENDS)
+
+
+def test_tables_of_a_partition_that_nothing_happened_in_are_recovered() -> None:
+    ends = dict.fromkeys(CHANGELOG_ENDS, End())
+    check_recovered(0, {Table.ACCOUNTS: None, Table.CLAIMS: None}, ends)
+
+
+@pytest.mark.parametrize(
+    ("accounts", "claims", "says"),
+    [
+        (89, 20, "behind accounts-changelog has it up to offset 89, the topic goes up to 90"),
+        (90, 19, "behind claims-changelog has it up to offset 19, the topic goes up to 20"),
+        (90, None, "behind claims-changelog has it up to offset None"),
+    ],
+)
+def test_a_table_that_lacks_the_end_of_its_changelog_is_not_owned(
+    accounts: int, claims: int | None, says: str
+) -> None:
+    with pytest.raises(FaultError, match=says):
+        check_recovered(0, {Table.ACCOUNTS: accounts, Table.CLAIMS: claims}, CHANGELOG_ENDS)
