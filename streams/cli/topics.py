@@ -11,6 +11,7 @@ from schemas.topics import TOPICS
 from streams.app.generations import begin_generation, compare_generation
 from streams.app.installation import create_topics
 from streams.app.rights import ROLES, Role, acls, command_lines, give
+from streams.cli.carry_over import carry
 from streams.cli.options import with_settings
 from streams.settings import Settings
 
@@ -18,6 +19,9 @@ from streams.settings import Settings
 @click.group()
 def topics() -> None:
     """Create and check Kafka topics."""
+
+
+topics.add_command(carry)
 
 
 @topics.command()
