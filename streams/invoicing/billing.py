@@ -92,7 +92,7 @@ class Billing:
         that the customer was carried over from; 0 before the first."""
         if self.last_close is not None:
             return int(self.last_close["period_to"])
-        return max((int(one["billed_to"]) for one in self.terms), default=0)
+        return max((int(one.get("billed_to", 0)) for one in self.terms), default=0)
 
 
 def place_of(one: Mapping[str, Any]) -> Place:

@@ -9,7 +9,7 @@ import asyncio
 import json
 import time
 from base64 import b64decode
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from threading import Event
 from typing import Any, Final, Literal, cast

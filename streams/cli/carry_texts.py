@@ -1,19 +1,13 @@
-"""`tollgate topics carry-over`: what customers have left, into an installation with another number
-of partitions."""
+"""What `tollgate topics carry-over` prints: a short table, or the same as one JSON object."""
 
-import json
-from typing import Any
-
-import click
+from typing import Any, Final
 
 from schemas.times import format_time
-from streams.app.carry.over import CarryReport, carry_over
-from streams.cli.options import with_settings
+from streams.app.carry.over import CarryReport
 from streams.cli.tables import amounts, console, counts, table
 from streams.domain.budget import balance_text
-from streams.settings import Settings
 
-KINDS = {
+KINDS: Final = {
     "grant": "grants",
     "limit": "limits",
     "ceiling": "ceilings of tasks",
@@ -21,71 +15,20 @@ KINDS = {
     "credit": "credits",
     "invoice number": "invoice numbers",
 }
-SAID = {
+"""What is said of customers, as a person reads it."""
+
+SAID: Final = {
     "open": "nothing was written: see to what is open, then give the command again",
     "planned": "nothing was written (--dry-run)",
     "written": "written; start the workers of the new installation, then give the command again",
     "differs": "what the new workers made of it differs: start no gateway before it is explained",
     "complete": "complete: what every customer has is equal; start gateways and producers",
 }
+"""The last line, by how the run ended."""
 
 
-@click.command(name="carry-over")
-@with_settings("kafka_bootstrap", "topic_prefix", "partitions", "app_id")
-@click.option("--from-prefix", required=True, help="TOLLGATE_TOPIC_PREFIX of the old installation.")
-@click.option("--from-app-id", required=True, help="TOLLGATE_APP_ID of the old installation.")
-@click.option("--dry-run", is_flag=True, help="Write nothing; print the same.")
-@click.option(
-    "--invoices-later",
-    is_flag=True,
-    help="Periods that are over may be closed in the old installation afterwards; repeat then.",
-)
-@click.option(
-    "--wait",
-    "wait_seconds",
-    type=click.FloatRange(0),
-    default=60.0,
-    help="Seconds to wait for new workers that run.  [default: 60]",
-)
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def carry(
-    settings: Settings,
-    from_prefix: str,
-    from_app_id: str,
-    dry_run: bool,
-    invoices_later: bool,
-    wait_seconds: float,
-    as_json: bool,
-) -> int:
-    """Carry what customers have left over from an installation under another topic prefix.
-
-    Give it with the settings of the new installation, whose topics are made and whose workers do
-    not run yet; then start its workers and give it again, which compares. It refuses, and lists,
-    what is still open in the old one. Repeated, every figure counts once.
-
-    Exit code 1 where something is open or differs.
-    """
-    report = carry_over(
-        settings,
-        from_prefix,
-        from_app_id,
-        _show_progress,
-        dry_run=dry_run,
-        invoices_later=invoices_later,
-        wait_seconds=wait_seconds,
-    )
-    if as_json:
-        click.echo(json.dumps(_as_dict(report), indent=2))
-    else:
-        _print(report)
-    return 1 if report.state in ("open", "differs") else 0
-
-
-def _show_progress(done: int, total: int) -> None:
-    click.echo(f"read {done} of {total} partitions", err=True)
-
-
-def _as_dict(report: CarryReport) -> dict[str, Any]:
+def report_dict(report: CarryReport) -> dict[str, Any]:
+    """The report for a script, amounts as exact texts."""
     return {
         "state": report.state,
         "from_prefix": report.origin,
@@ -110,7 +53,8 @@ def _as_dict(report: CarryReport) -> dict[str, Any]:
     }
 
 
-def _print(report: CarryReport) -> None:
+def print_report(report: CarryReport) -> None:
+    """The report for a person."""
     out = console()
     out.print(
         f"from {report.origin} ({report.from_partitions} partitions) to {report.partitions} "
