@@ -22,7 +22,7 @@ SAID: Final = {
     "planned": "nothing was written (--dry-run)",
     "written": "written; start the workers of the new installation, then give the command again",
     "differs": "what the new workers made of it differs: start no gateway before it is explained",
-    "complete": "complete: what every customer has is equal; start gateways and producers",
+    "complete": "complete: nothing is missing and nothing differs; start gateways and producers",
 }
 """The last line, by how the run ended."""
 

@@ -28,8 +28,8 @@ from streams.adapters.producer import append_facts
 from streams.app.addresses import kafka_bootstrap
 from streams.app.administration import Kind, Planned, plan
 from streams.app.carry.catalog import CatalogPlan, plan_catalog
-from streams.app.carry.reading import Left, Rows, Show, read_left, read_rows
-from streams.app.carry.resting import Open, judge_billing, open_ends
+from streams.app.carry.reading import Left, Show, read_left, read_rows
+from streams.app.carry.resting import Open, judge_billing, open_ends, written_early
 from streams.app.generations import recorded_generation
 from streams.domain.budget import available
 from streams.domain.carrying import (
@@ -99,6 +99,11 @@ def carry_over(
             "characters",
             action="Set TOLLGATE_TOPIC_PREFIX to the new prefix and --from-prefix to the old one.",
         )
+    if from_app_id == settings.app_id:
+        raise SetupError(
+            f"both installations have workers of the group {from_app_id}",
+            action="Give the new installation a TOLLGATE_APP_ID of its own.",
+        )
     old = settings.model_copy(update={"topic_prefix": from_prefix, "app_id": from_app_id})
     asyncio.run(_check_group(old))
     left, now = read_left(old, show), read_left(settings, lambda _done, _total: None)
@@ -139,6 +144,8 @@ class _Run:
         report.open = open_ends(left, members, billed, invoices_later=invoices_later)
         planned = self._planned(billed.later)
         catalog = plan_catalog(left, self._now)
+        if not catalog.ended:
+            report.open += written_early(self._now)
         report.catalog = catalog.counts()
         report.numbers_later = len(billed.later)
         self._count(planned)
@@ -150,7 +157,10 @@ class _Run:
         self._append(catalog, missing)
         report.state = "written"
         if self._decided():
-            self._compare(planned)
+            if not catalog.ended:
+                self._compare()
+            self._compare_numbers(planned)
+            report.differences += self._refused()
             report.state = "differs" if report.differences else "complete"
         if report.state == "complete" and catalog.end is not None:
             asyncio.run(self._append_catalog([catalog.end]))
@@ -319,7 +329,7 @@ class _Run:
                     return True
         return False
 
-    def _compare(self, planned: list[Planned]) -> None:
+    def _compare(self) -> None:
         """Every customer as the new workers have it, beside the old rows."""
         report, before, now = self._report, self._left.rows, self._now.rows
         at_us = max(self._as_of_us, now.domain_time_us)
@@ -331,15 +341,13 @@ class _Run:
             report.compared += 1
             lines = account_differences(account, found, at_us)
             report.differences += [f"{customer}: {line}" for line in lines]
-        self._compare_numbers(planned, now)
-        report.differences += self._refused()
 
-    def _compare_numbers(self, planned: list[Planned], now: Rows) -> None:
+    def _compare_numbers(self, planned: list[Planned]) -> None:
         for one in planned:
             record = json.loads(one.value)
             if "next_number" in record:
                 customer = one.told.customer_id
-                row = now.billing.get(customer)
+                row = self._now.rows.billing.get(customer)
                 if row is None or row.next_number < record["next_number"]:
                     self._report.differences.append(f"{customer}: its invoices begin anew")
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Final
 
 from schemas.times import format_time
+from schemas.topics import BUDGETS
 from streams.app.carry.reading import Left, Unbilled
 from streams.app.invoices.plans import PlanError, charges, next_period, period_after, pinned
 from streams.domain.billing import to_reissue
@@ -74,6 +75,19 @@ def _judge(left: Left, billing: Billing, unbilled: Unbilled, now_us: int, found:
             f"{customer}: {unbilled.entries} entries, the last of "
             f"{format_time(unbilled.last_us)}, {period.label} goes on"
         )
+
+
+def written_early(now: Left) -> list[Open]:
+    """What is in the new installation before customers are: a cycle takes a part of each topic, so
+    usage might be decided before what its customer has left."""
+    early = [
+        f"{topic}/{number}: {count}"
+        for (topic, number), count in sorted(now.lag.items())
+        if topic != BUDGETS.name
+    ]
+    action = "let producers and gateways wait until the carry-over is complete; make it anew"
+    what = "partitions of the new installation with records of producers"
+    return [Open(what, len(early), tuple(early[:NAMED_MAX]), action)] if early else []
 
 
 def open_ends(left: Left, members: int, billed: Billed, *, invoices_later: bool) -> list[Open]:

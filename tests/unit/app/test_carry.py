@@ -8,7 +8,7 @@ import pytest
 from schemas.structs import Rules
 from streams.app.carry.catalog import plan_catalog
 from streams.app.carry.reading import Left, Unbilled
-from streams.app.carry.resting import judge_billing, open_ends
+from streams.app.carry.resting import judge_billing, open_ends, written_early
 from streams.domain.billing import Billing as BillingRow
 from streams.domain.budget import Account
 from streams.domain.holds import Hold
@@ -99,6 +99,12 @@ def test_who_is_under_no_rate_card_is_nobody_to_bill(tmp_path: Path) -> None:
     bare = left(tmp_path)
     bare.unbilled["acme"] = Unbilled(2, us("2026-01-10"), us("2026-04-10"))
     assert whats(bare) == []
+
+
+def test_what_producers_wrote_before_customers_are_there_is_open(old: Left) -> None:
+    old.lag = {("budgets", 0): 3, ("usage", 1): 2}
+    (early,) = written_early(old)
+    assert early.named == ("usage/1: 2",)
 
 
 # --- the catalog ---------------------------------------------------------------------------------
