@@ -8,9 +8,19 @@ and invoices are in `schemas.invoice`.
 from enum import StrEnum
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
 
-from schemas.envelope import Amount, Fact, Id, Name, Offset, Part, Sequence, Time, TimeUs
+from schemas.envelope import (
+    Amount,
+    Fact,
+    Id,
+    Name,
+    Offset,
+    Part,
+    Sequence,
+    Time,
+    TimeUs,
+)
 from schemas.limits import (
     EVENT_BYTES_MAX,
     NAME_CHARS_MAX,
@@ -20,6 +30,20 @@ from schemas.limits import (
     REPLAYED_KEY_BYTES_MAX,
     UNITS_MAX,
 )
+from schemas.money import AMOUNT_PATTERN, parse_amount
+
+
+def _is_used(text: str) -> str:
+    parse_amount(text.removeprefix("-"))
+    return text
+
+
+Used = Annotated[
+    str,
+    StringConstraints(pattern=AMOUNT_PATTERN.replace("^", "^-?", 1)),
+    AfterValidator(_is_used),
+]
+"""An amount that may be negative."""
 
 
 class Denomination(StrEnum):
@@ -59,6 +83,10 @@ class Grant(Fact):
     rollover_max: Amount | None = None
     """What may be carried from one period into the next at the most; nothing where it is
     missing."""
+    used: Used | None = None
+    """What was used of one that resets in the period of `occurred_at`, before this record: in the
+    installation that it was carried over from. Negative where more is there than `amount`, because
+    periods before left something."""
 
 
 class Limit(Fact):
@@ -74,6 +102,9 @@ class Limit(Fact):
     amount: Amount | None = None
     resets: Interval | None = None
     anchor: Time | None = None
+    used: Used | None = None
+    """What was used of it, in the period of `occurred_at` where it resets, before this record: in
+    the installation that it was carried over from."""
 
 
 class Ceiling(Fact):

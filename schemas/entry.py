@@ -259,6 +259,8 @@ class GrantEntry(SourcedEntry):
     """An Interval, empty for a grant that never resets."""
     anchor: TimeUs | None = None
     rollover_max: SignedAmount = "0"
+    used: SignedAmount | None = None
+    """What was used of it elsewhere in the period of `occurred_at`; missing for most."""
 
 
 class LimitEntry(SourcedEntry):
@@ -272,6 +274,8 @@ class LimitEntry(SourcedEntry):
     """There is no limit any more; `amount` says nothing."""
     resets: str = ""
     anchor: TimeUs | None = None
+    used: SignedAmount | None = None
+    """What was used of it elsewhere; missing for most."""
 
 
 class CeilingEntry(SourcedEntry):

@@ -28,6 +28,7 @@ from schemas.limits import (
     INVOICE_TOTALS_MAX,
     NAME_CHARS_MAX,
     REASON_CHARS_MAX,
+    UNITS_MAX,
     ZONE_CHARS_MAX,
 )
 
@@ -67,6 +68,11 @@ class Terms(Fact):
     """The day of the month on which periods begin; its last one where it has no such day."""
     effective_from: TimeUs | None = None
     """From ever where it is missing."""
+    next_number: Annotated[int, Field(ge=1, le=UNITS_MAX)] | None = None
+    """The count in the number of the customer's next document, where documents before it were made
+    in another installation; counted from 1 where it is missing. Goes with `billed_to`."""
+    billed_to: TimeUs | None = None
+    """Up to, but not at, this time the customer was billed there: the first period begins here."""
 
 
 class Credit(Fact):
@@ -185,6 +191,10 @@ class TermsEntry(SourcedEntry):
     anchor_day: Count
     terms_from: TimeUs = 0
     """0 is from ever."""
+    next_number: Count = 0
+    """0 where the count goes on."""
+    billed_to: TimeUs = 0
+    """0 where nothing was billed elsewhere."""
 
 
 class CreditEntry(SourcedEntry):

@@ -8,9 +8,11 @@ from dataclasses import asdict
 import click
 
 from schemas.topics import TOPICS
+from streams.app.carry.over import carry_over
 from streams.app.generations import begin_generation, compare_generation
 from streams.app.installation import create_topics
 from streams.app.rights import ROLES, Role, acls, command_lines, give
+from streams.cli.carry_texts import print_report, report_dict
 from streams.cli.options import with_settings
 from streams.settings import Settings
 
@@ -108,6 +110,61 @@ def new_generation(settings: Settings, reason: str) -> None:
     """
     record = asyncio.run(begin_generation(settings, reason))
     click.echo(f"generation {record.generation} begins; start the workers and sinks")
+
+
+@topics.command(name="carry-over")
+@with_settings("kafka_bootstrap", "topic_prefix", "partitions", "app_id")
+@click.option("--from-prefix", required=True, help="TOLLGATE_TOPIC_PREFIX of the old installation.")
+@click.option("--from-app-id", required=True, help="TOLLGATE_APP_ID of the old installation.")
+@click.option("--dry-run", is_flag=True, help="Write nothing; print the same.")
+@click.option(
+    "--invoices-later",
+    is_flag=True,
+    help="Periods that are over may be closed in the old installation afterwards; repeat then.",
+)
+@click.option(
+    "--wait",
+    "wait_seconds",
+    type=click.FloatRange(0),
+    default=60.0,
+    help="Seconds to wait for new workers that run.  [default: 60]",
+)
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def carry(
+    settings: Settings,
+    from_prefix: str,
+    from_app_id: str,
+    dry_run: bool,
+    invoices_later: bool,
+    wait_seconds: float,
+    as_json: bool,
+) -> int:
+    """Carry what customers have left over from an installation under another topic prefix.
+
+    Give it with the settings of the new installation, whose topics are made and whose workers do
+    not run yet; then start its workers and give it again, which compares. It refuses, and lists,
+    what is still open in the old one. Repeated, every figure counts once.
+
+    Exit code 1 where something is open or differs.
+    """
+    report = carry_over(
+        settings,
+        from_prefix,
+        from_app_id,
+        _show_progress,
+        dry_run=dry_run,
+        invoices_later=invoices_later,
+        wait_seconds=wait_seconds,
+    )
+    if as_json:
+        click.echo(json.dumps(report_dict(report), indent=2))
+    else:
+        print_report(report)
+    return 1 if report.state in ("open", "differs") else 0
+
+
+def _show_progress(done: int, total: int) -> None:
+    click.echo(f"read {done} of {total} partitions", err=True)
 
 
 @topics.command(name="acls")

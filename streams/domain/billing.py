@@ -10,7 +10,14 @@ from hashlib import blake2b
 from typing import Final, Literal
 
 from schemas.money import format_amount, parse_signed_amount
-from schemas.structs import InvoiceCloseEntry, InvoiceIssueEntry, InvoiceVoidEntry, Row, column
+from schemas.structs import (
+    InvoiceCloseEntry,
+    InvoiceIssueEntry,
+    InvoiceVoidEntry,
+    Row,
+    TermsEntry,
+    column,
+)
 
 ROW_PREFIX: Final = "\0billing\0"
 """Before a customer's id in the key of the row. No customer's id begins with NUL."""
@@ -93,6 +100,12 @@ def open_invoice(billing: Billing) -> str:
 def to_reissue(billing: Billing) -> str:
     """A void invoice whose reissue has to be closed yet, '' where there is none."""
     return next((n for n, one in billing.documents.items() if one.status == "to_reissue"), "")
+
+
+def apply_opening(billing: Billing, entry: TermsEntry) -> None:
+    """Folds where a customer's documents go on who was billed elsewhere, in place. There is no cut
+    yet: whatever this ledger holds of the time before was not billed there (decision 039)."""
+    billing.next_number, billing.closed_to_us = entry.next_number, entry.billed_to
 
 
 def apply_close(billing: Billing, entry: InvoiceCloseEntry) -> None:

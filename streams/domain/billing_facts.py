@@ -44,7 +44,13 @@ def billing_fact(record: SourceRecord, body: BillingRecord) -> BillingFact:
 def _terms(body: Terms) -> list[object]:
     if (body.plan is None) == (body.card is None):
         raise _invalid("card", "terms name a plan or a card, and not both")
-    return ["terms", body.plan, body.card, body.zone, body.anchor_day, body.effective_from]
+    content: list[object] = ["terms", body.plan, body.card, body.zone, body.anchor_day]
+    content.append(body.effective_from)
+    if (body.next_number is None) != (body.billed_to is None):
+        raise _invalid("next_number", "next_number and billed_to go together")
+    if body.next_number is not None:
+        content += ("billed", body.next_number, body.billed_to)
+    return content
 
 
 def _credit(body: Credit) -> list[object]:

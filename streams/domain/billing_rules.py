@@ -31,6 +31,7 @@ from streams.domain.billing import (
     Document,
     apply_close,
     apply_issue,
+    apply_opening,
     apply_void,
     next_number,
     open_invoice,
@@ -63,6 +64,9 @@ def decide_billing(
         return _void(billing, fact, body, position, sequence)
     common = sourced(fact, position, sequence)
     if isinstance(body, Terms):
+        if body.next_number is not None and (billing.documents or billing.closed_to_us):
+            what = "periods of this customer are closed or numbered already"
+            return _out_of_order(what, "next_number")
         terms = TermsEntry(
             **common,
             plan=body.plan or "",
@@ -70,6 +74,8 @@ def decide_billing(
             zone=body.zone,
             anchor_day=body.anchor_day,
             terms_from=body.effective_from or 0,
+            next_number=body.next_number or 0,
+            billed_to=body.billed_to or 0,
         )
         return [terms]
     assert isinstance(body, Credit)
@@ -87,14 +93,16 @@ def decide_billing(
 
 def evolve_billing(state: PartitionState, entry: BillingEntry) -> None:
     """Applies an entry about terms or invoices, in place. What terms and credits come to is read
-    from the ledger: no row knows them."""
-    if isinstance(entry, TermsEntry | CreditEntry):
+    from the ledger: no row knows them, but where a customer's documents go on."""
+    if isinstance(entry, CreditEntry) or (isinstance(entry, TermsEntry) and not entry.next_number):
         return
     billing = state.billing.get(entry.customer_id)
     if billing is None:
         billing = state.billing[entry.customer_id] = Billing(entry.customer_id)
     state.touched_billing.add(entry.customer_id)
-    if isinstance(entry, InvoiceCloseEntry):
+    if isinstance(entry, TermsEntry):
+        apply_opening(billing, entry)
+    elif isinstance(entry, InvoiceCloseEntry):
         apply_close(billing, entry)
     elif isinstance(entry, InvoiceIssueEntry):
         apply_issue(billing, entry)

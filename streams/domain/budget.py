@@ -110,16 +110,20 @@ def balance_text(denomination: str, amount: int) -> str:
 
 
 def open_grant(entry: GrantEntry) -> OpenGrant:
-    """The grant that an entry opens, nothing of it used yet."""
+    """The grant that an entry opens, nothing of it used yet but what was used elsewhere."""
     amount, renewal = parse_balance_text(entry.denomination, entry.amount), None
+    remaining = amount
     if entry.resets:
         begins_us = period_start(entry.resets, entry.effective_at, entry.anchor)
+        if entry.used is not None:
+            begins_us = period_start(entry.resets, entry.occurred_at, entry.anchor)
+            remaining -= parse_balance_text(entry.denomination, entry.used)
         rollover_max = parse_balance_text(entry.denomination, entry.rollover_max)
         renewal = Renewal(entry.resets, amount, begins_us, entry.anchor, rollover_max)
     return OpenGrant(
         entry.entry_id,
         entry.denomination.value,
-        amount,
+        remaining,
         entry.priority,
         entry.effective_at,
         entry.expires_at,
@@ -167,6 +171,11 @@ def apply_limit(account: Account, entry: LimitEntry) -> None:
     if fresh.resets:
         fresh.from_us = period_start(fresh.resets, entry.decided_at, fresh.anchor_us)
     set_limit(account.limits, fresh)
+    if entry.used is not None:
+        fresh.used = parse_balance_text(entry.denomination, entry.used)
+        fresh.since_generation, fresh.since_sequence = entry.generation, entry.sequence
+        if fresh.resets:
+            fresh.from_us = period_start(fresh.resets, entry.occurred_at, fresh.anchor_us)
 
 
 def entry_tokens(entry: UsageEntry) -> int:

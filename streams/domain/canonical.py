@@ -217,8 +217,30 @@ def grant_fact(record: SourceRecord, body: Grant) -> GrantFact:
         content += ("anchor", anchor)
     if rollover_max:
         content += ("rollover_max", rollover_max)
+    if body.used is not None and body.resets is None:
+        raise RejectError(
+            RejectCode.INVALID_FIELD, "used: the grant never resets, so say what is left", "used"
+        )
+    used = _used(body)
+    if used is not None:
+        content += ("used", used)
+        if used > amount:
+            raise RejectError(RejectCode.INVALID_FIELD, "used: more than was granted", "used")
     stated = _stated(record, body, occurred, content)
-    return GrantFact(*stated, amount, effective, expires, anchor, rollover_max)
+    return GrantFact(*stated, amount, effective, expires, anchor, rollover_max, used)
+
+
+def _used(body: Grant | Limit) -> int | None:
+    """What a grant or limit that was carried over says of its use. It belongs to the period of
+    the record's own time, which therefore has to be there."""
+    if body.used is None:
+        return None
+    if body.occurred_at is None or body.amount is None:
+        raise RejectError(
+            RejectCode.INVALID_FIELD, "used: goes with an amount and with occurred_at", "used"
+        )
+    used = parse_balance("used", body.used.removeprefix("-"), body.denomination)
+    return -used if body.used.startswith("-") else used
 
 
 def _anchor(body: Grant | Limit) -> int | None:
@@ -243,7 +265,10 @@ def limit_fact(record: SourceRecord, body: Limit) -> LimitFact:
         amount = parse_balance("amount", body.amount, body.denomination)
     content: list[object] = ["limit", occurred, body.agent_id, body.denomination.value, amount]
     content += (None if body.resets is None else body.resets.value, anchor)
-    return LimitFact(*_stated(record, body, occurred, content), amount, anchor)
+    used = _used(body)
+    if used is not None:
+        content += ("used", used)
+    return LimitFact(*_stated(record, body, occurred, content), amount, anchor, used)
 
 
 def ceiling_fact(record: SourceRecord, body: Ceiling) -> CeilingFact:

@@ -117,6 +117,7 @@ def grant_entry(fact: GrantFact, position: Position, sequence: int) -> GrantEntr
         resets="" if body.resets is None else body.resets.value,
         anchor=fact.anchor_us,
         rollover_max=balance_text(body.denomination, fact.rollover_max),
+        used=None if fact.used is None else balance_text(body.denomination, fact.used),
     )
 
 

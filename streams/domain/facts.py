@@ -96,6 +96,7 @@ class GrantFact:
     expires_at_us: int | None
     anchor_us: int | None
     rollover_max: int
+    used: int | None = None
 
 
 @dataclass(slots=True)
@@ -109,6 +110,7 @@ class LimitFact:
     occurred_at_us: int
     amount: int | None
     anchor_us: int | None
+    used: int | None = None
 
 
 @dataclass(slots=True)

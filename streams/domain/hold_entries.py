@@ -42,6 +42,7 @@ def limit_entry(fact: LimitFact, position: Position, sequence: int) -> LimitEntr
         lifted=fact.amount is None,
         resets="" if body.resets is None else body.resets.value,
         anchor=fact.anchor_us,
+        used=None if fact.used is None else balance_text(body.denomination, fact.used),
     )
 
 

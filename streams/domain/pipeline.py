@@ -13,10 +13,12 @@ from schemas.errors import RejectCode
 from schemas.structs import (
     AdjustmentEntry,
     CycleEntry,
+    ExtensionEntry,
     GrantEntry,
     LedgerEntry,
     LimitEntry,
     ResolutionEntry,
+    SettlementEntry,
     SignalEntry,
     Usage,
     UsageEntry,
@@ -72,6 +74,10 @@ from streams.domain.windows import TRACE, repeats, window_key
 
 INTERNAL: Final = (PreflightFact, HoldFact, LeaseFact, TransferFact)
 """What Tollgate itself wrote: no producer's identity, no lateness."""
+
+CLAIMLESS: Final = (ExtensionEntry, SettlementEntry)
+"""Entries that claim no id. A cycle that has no others writes no segment of claims, so its
+partition's progress goes on naming the last one that was written."""
 
 Decision = list[LedgerEntry] | Verdict | Refusal
 """Entries of an accepted fact, a verdict (duplicate or replay: counted, nothing else), or a
@@ -220,6 +226,8 @@ def evolve(state: PartitionState, entry: LedgerEntry) -> None:
         _evolve_cycle(state.progress, entry)
         return
     state.progress.next_sequence = entry.sequence + 1
+    if not isinstance(entry, CLAIMLESS):
+        state.progress.claims_segment = segment_key(entry.generation, entry.cycle)
     if isinstance(entry, UsageEntry):
         account = touch_account(state, entry.customer_id)
         spend(account, entry)
@@ -257,8 +265,6 @@ def _evolve_cycle(progress: Progress, entry: CycleEntry) -> None:
     progress.next_attribution = entry.attribution_sequence
     progress.event_time_us = entry.watermark
     progress.unassigned_us = entry.unassigned_time
-    if entry.accepted:
-        progress.claims_segment = segment_key(entry.generation, entry.cycle)
     if entry.lease is not None:
         progress.lease, progress.nonce = entry.lease, entry.nonce
     for piece in entry.consumed:

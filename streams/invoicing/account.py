@@ -19,12 +19,12 @@ from streams.domain.budget import (
     parse_balance_text,
 )
 from streams.domain.grants import OpenGrant, burn_order, renew
-from streams.domain.limits import OpenLimit
+from streams.domain.limits import OpenLimit, used_at
 from streams.domain.periods import period_start
 from streams.domain.state import PartitionState, Progress
 from streams.invoicing.asof import WITHIN_CUT
 from streams.invoicing.draft import pico_of
-from streams.invoicing.entries import Place, place_of, read_entries
+from streams.invoicing.entries import Place, read_entries
 from streams.invoicing.holds import OF_CUSTOMER, fold_open_holds
 from streams.ports import Warehouse
 
@@ -173,22 +173,18 @@ def _fold_limits(
 ) -> None:
     """Puts the limits in force into the account, with what was used of each in the period of a
     domain time."""
-    entries = read_entries(warehouse, LimitEntry, OF_CUSTOMER_ID, parameters)
-    for number, entry in enumerate(entries, 1):
+    for entry in read_entries(warehouse, LimitEntry, OF_CUSTOMER_ID, parameters):
         apply_limit(account, entry)
-        for limit in account.limits:
-            # Until the sums are known `used` carries the number of the entry that a limit counts
-            # from: a new amount keeps it, as it keeps what was used.
-            limit.used = limit.used or number
     for first in range(0, len(account.limits), LIMITS_AT_ONCE):
         some = account.limits[first : first + LIMITS_AT_ONCE]
-        begins = [place_of(entries[limit.used - 1]) for limit in some]
+        begins = [(limit.since_generation, limit.since_sequence) for limit in some]
         for limit in some:
-            limit.used = 0
+            # Without usage, it is what was used before the customer was carried over.
+            limit.used = used_at(limit, now_us)
             if limit.resets:
                 limit.from_us = period_start(limit.resets, now_us, limit.anchor_us)
         for number, used in _limited(warehouse, parameters, some, begins):
-            some[number - 1].used = used
+            some[number - 1].used += used
 
 
 def _limited(

@@ -40,7 +40,7 @@ KINDS: Final[Mapping[str, type[BaseModel]]] = {
 
 _TIMES: Final = frozenset(
     {"decided_at", "appended_at", "occurred_at", "terms_from", "period_from", "period_to"}
-) | {"after_end"}
+) | {"after_end", "billed_to"}
 _PARTS: Final = frozenset({"segments", "lines", "totals"})
 _NOT_BILLED: Final = frozenset(
     {"lines", "schema_version", "entry_id", "partition", "cycle", "topic", "source_offset"}
@@ -85,6 +85,14 @@ class Billing:
         """The close of the latest period; reissues close nothing."""
         own = [one for one in self.closes if not one["reissues"]]
         return own[-1] if own else None
+
+    @property
+    def billed_to(self) -> int:
+        """Where the next period begins: at the end of the last one, here or in the installation
+        that the customer was carried over from; 0 before the first."""
+        if self.last_close is not None:
+            return int(self.last_close["period_to"])
+        return max((int(one.get("billed_to", 0)) for one in self.terms), default=0)
 
 
 def place_of(one: Mapping[str, Any]) -> Place:

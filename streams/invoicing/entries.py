@@ -26,7 +26,7 @@ entries are in the order in which they count."""
 _TIMES: Final = frozenset(
     {"decided_at", "appended_at", "occurred_at", "effective_at", "expires_at", "anchor"}
 )
-_AMOUNTS: Final = frozenset({"amount", "rollover_max"})
+_AMOUNTS: Final = frozenset({"amount", "rollover_max", "used"})
 
 _KINDS: Final[Mapping[Any, tuple[str, type[BaseModel]]]] = {
     GrantEntry: ("grant", entry.GrantEntry),
@@ -68,7 +68,8 @@ def _column(name: str) -> str:
 def _fields(names: Sequence[str], row: Sequence[Any]) -> dict[str, Any]:
     fields = dict(zip(names, row, strict=True))
     for name in _AMOUNTS & fields.keys():
-        fields[name] = format_amount(pico_of(fields[name]))
+        if fields[name] is not None:
+            fields[name] = format_amount(pico_of(fields[name]))
     if "denomination" in fields:
         fields["denomination"] = Denomination(fields["denomination"])
     return fields

@@ -112,7 +112,7 @@ TIMES = ("decided_at", "appended_at", "occurred_at", "terms_from", "period_from"
 
 
 def _read(name: str) -> str:
-    times = (*TIMES, "after_end")
+    times = (*TIMES, "after_end", "billed_to")
     return f"toUnixTimestamp64Micro({name})" if name in times else f"`{name}`"
 
 

@@ -75,9 +75,8 @@ def begins_at(billing: Billing, first_us: int | None) -> int | None:
 def next_period(billing: Billing, first_us: int | None) -> Period | None:
     """What is to be closed next: the period that follows on the last one, or the first one. None
     for a customer of whom there is nothing. Raises PlanError."""
-    last = billing.last_close
-    if last is not None:
-        return _following(billing, int(last["period_to"]))
+    if billing.billed_to:
+        return _following(billing, billing.billed_to)
     begins_us = begins_at(billing, first_us)
     if begins_us is None:
         return None
@@ -155,5 +154,5 @@ def draft_close(
         "cut_sequence": cut[1],
         "after_generation": after[0],
         "after_sequence": after[1],
-        "after_end": 0 if last is None else last["period_to"],
+        "after_end": billing.billed_to,
     }

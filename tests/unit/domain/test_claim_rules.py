@@ -28,6 +28,7 @@ from tests.builders import (
     state,
     usage,
 )
+from tests.owned_account import Owned
 
 RULES = context(horizon_days=35, lateness_days=34, future_seconds=3_600)
 
@@ -141,3 +142,16 @@ def test_i6_dropping_claims_that_no_longer_hold_decides_nothing(occurred_at: str
         }
     assert written[0] == written[1]
     assert len(dropping.claims) <= len(kept.claims)
+
+
+def test_i6_a_cycle_names_a_segment_of_claims_exactly_where_it_writes_one() -> None:
+    books = Owned()
+    books.give(usage(task_ref="job", units=1))
+    claimed = books.fold()
+    assert own_entry(claimed).accepted == 1
+    segment = books.state.progress.claims_segment
+    assert segment == f"1-{own_entry(claimed).cycle}"
+    # The task hears of it: accepted, without an id that anybody could send again.
+    told = books.fold()
+    assert own_entry(told).accepted == 1
+    assert books.state.progress.claims_segment == segment

@@ -134,7 +134,10 @@ _LINE = {"line": 1, "line_kind": "usage", "label": "2026-01", "from_us": 5, "to_
 _BILLING: dict[str, tuple[type[BaseModel], list[dict[str, Any]]]] = {
     "terms": (
         invoice.Terms,
-        [{"card": "pro"}, {"plan": "a", "zone": "Etc/GMT+1", "anchor_day": 31}],
+        [
+            {"card": "pro", "zone": "Etc/GMT+1", "anchor_day": 31},
+            {"plan": "a", "next_number": 3, "billed_to": 5},
+        ],
     ),
     "credit": (
         invoice.Credit,
@@ -192,6 +195,7 @@ FAMILIES["limit"] = Family(
             "amount": "5000",
             "resets": "week",
             "anchor": "2026-01-05T00:00:00Z",
+            "used": "-250",
         },
     ],
 )
