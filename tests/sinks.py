@@ -140,8 +140,8 @@ _making = threading.Lock()
 def migrated_database(endpoints: Endpoints, name: str) -> Iterator[ClickHouse]:
     """A connection to a new database with all tables.
 
-    Migrations run once for each server; what they leave is copied after that, which takes a twentieth
-    of the time. A test of the migrations compares a copy with what they make.
+    Migrations run once for each server; what they leave is copied after that, which takes a
+    twentieth of the time. A test of the migrations compares a copy with what they make.
     """
     with _making:
         template = _templates.get(endpoints.clickhouse_url)
