@@ -7,13 +7,19 @@ from collections.abc import Callable
 import psutil
 
 
-def until(condition: Callable[[], object], what: str, timeout_seconds: float = 20.0) -> None:
-    """Return once `condition` is true; fail the test, saying `what` never came, otherwise."""
+def until(
+    condition: Callable[[], object],
+    what: str | Callable[[], object],
+    timeout_seconds: float = 20.0,
+) -> None:
+    """Return once `condition` is true; fail the test, saying `what` never came, otherwise. One that
+    is called says how things stand then."""
     deadline = time.monotonic() + timeout_seconds
     pause = threading.Event()
     while not condition():
         if time.monotonic() > deadline:
-            raise AssertionError(f"{what}: not within {timeout_seconds} s")
+            told = what() if callable(what) else what
+            raise AssertionError(f"{told}: not within {timeout_seconds} s")
         pause.wait(0.02)
 
 

@@ -7,6 +7,7 @@ Owns where the topic stands and who waits for it. What a record means is said by
 import asyncio
 import contextlib
 import logging
+from abc import ABC, abstractmethod
 from typing import Any, Final
 
 from aiokafka import AIOKafkaConsumer, TopicPartition
@@ -32,7 +33,7 @@ RETRY_SECONDS: Final = 0.5
 """Between two tries to read where the broker does not answer."""
 
 
-class FollowedTopic:
+class FollowedTopic(ABC):
     """Gives every record of a topic to `_take`, in their order. `start` returns when everything
     there was has been given. Belongs to one event loop."""
 
@@ -49,9 +50,9 @@ class FollowedTopic:
         self._position = 0
         self._moved = asyncio.Condition()
 
+    @abstractmethod
     def _take(self, record: Any) -> None:
         """Takes one record; never raises for what it says."""
-        raise NotImplementedError
 
     async def start(self) -> None:
         """Reads the topic to its present end, then follows it.

@@ -10,7 +10,6 @@ import os
 import secrets
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -30,6 +29,7 @@ from streams.audit.report import PartitionReport, exit_code
 from streams.audit.row_check import TABLES
 from streams.ports import Table
 from tests.builders import json_of
+from tests.embedded_waiting import until
 from tests.installation import Installation
 from tests.tampering import alter_record, altered_store
 from tests.whole import with_tables
@@ -144,7 +144,7 @@ def _fill(audited: Audited) -> None:
     try:
         first = installation.start_worker()
         _produce(installation, load(0))
-        _until(lambda: bool(installation.consumed()))
+        until(installation.consumed, "a first cycle", WAIT_SECONDS)
         first.kill()
         first.wait()
         worker = installation.start_worker()
@@ -152,7 +152,7 @@ def _fill(audited: Audited) -> None:
         installation.wait_consumed()
         assert installation.stop(worker) == 0
         due = sum(len(part) for part in installation.entries())
-        _until(lambda: audited.rows() == due)
+        until(lambda: audited.rows() == due, "all rows", WAIT_SECONDS)
     finally:
         sink.kill()
         sink.wait()
@@ -162,13 +162,6 @@ def _produce(installation: Installation, records: dict[str, dict[str, list[bytes
     for topic, customers in records.items():
         for customer, values in customers.items():
             installation.produce(topic, values, key=customer)
-
-
-def _until(condition: Any) -> None:
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.05)  # noqa: TID251 - polls other processes under a deadline
 
 
 def test_an_installation_that_was_killed_is_equal(audited: Audited) -> None:

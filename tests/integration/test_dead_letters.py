@@ -3,7 +3,6 @@
 import io
 import json
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -17,6 +16,7 @@ from schemas.topics import BUDGETS, USAGE
 from streams.adapters.clickhouse import ClickHouse
 from streams.embedded.endpoints import Endpoints
 from tests.builders import json_of
+from tests.embedded_waiting import until
 from tests.installation import WAIT_SECONDS, Installation
 from tests.whole import Command, command_of, with_tables
 
@@ -43,10 +43,12 @@ class Books:
         self.installation.wait_consumed()
         entries = sum(map(len, self.installation.entries()))
         letters = len(self.installation.dead_letters())
-        deadline = time.monotonic() + WAIT_SECONDS
-        while (self._count("ledger"), self._count("dead_letters")) != (entries, letters):
-            assert time.monotonic() < deadline, "rows are missing"
-            time.sleep(0.05)  # noqa: TID251 - polls another process under a deadline
+        due = (entries, letters)
+        until(
+            lambda: (self._count("ledger"), self._count("dead_letters")) == due,
+            "all rows",
+            WAIT_SECONDS,
+        )
 
     def _count(self, table: str) -> int:
         return int(self.clickhouse.query(f"SELECT count() FROM {table}").rows[0][0])

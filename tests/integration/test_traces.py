@@ -10,7 +10,6 @@ import os
 import secrets
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +27,7 @@ from streams.app.audit import AuditOptions, run_audit
 from streams.app.installation import default_rules
 from streams.audit.replay import Scope
 from tests.builders import json_of
+from tests.embedded_waiting import until
 from tests.installation import Installation
 from tests.tampering import alter_record
 from tests.whole import Command, command_of, with_tables
@@ -73,10 +73,7 @@ class Traced:
 
     def until(self, seen: Callable[[], bool], tell: Callable[[], object]) -> None:
         """Returns when it is so."""
-        deadline = time.monotonic() + WAIT_SECONDS
-        while not seen():
-            assert time.monotonic() < deadline, tell()
-            time.sleep(0.1)  # noqa: TID251 - polls other processes under a deadline
+        until(seen, tell, WAIT_SECONDS)
 
     def one(self, sql: str) -> tuple[Any, ...]:
         """The only row of a query."""
