@@ -54,8 +54,9 @@ def test_the_bytes_of_an_account_are_those_of_a_new_one() -> None:
 
 def test_the_guide_shows_what_the_command_says() -> None:
     guide = (ROOT / "docs/scale.md").read_text("utf-8")
+    plans = guide.partition("\n## Plans\n")[2].partition("\n## ")[0]
     for need in plan(LARGEST):
-        [row] = re.findall(rf"^\| {need.what} \|.*", guide, re.MULTILINE)
+        [row] = re.findall(rf"^\| {need.what} \|.*", plans, re.MULTILINE)
         cells = [cell.strip() for cell in row.strip("|").split("|")]
         shown = [amount_text(amounts(Load(rate, rate * 100))[need.what]) for rate in LOADS]
         assert cells[1:5] == shown
