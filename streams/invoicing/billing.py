@@ -36,16 +36,7 @@ KINDS: Final[Mapping[str, type[BaseModel]]] = {
     "invoice_issue": invoice.InvoiceIssueEntry,
     "invoice_void": invoice.InvoiceVoidEntry,
 }
-"""The kinds of the ledger that are about invoices."""
-
-_TIMES: Final = frozenset(
-    {"decided_at", "appended_at", "occurred_at", "terms_from", "period_from", "period_to"}
-) | {"after_end", "billed_to"}
-_PARTS: Final = frozenset({"segments", "lines", "totals"})
-_NOT_BILLED: Final = frozenset(
-    {"lines", "schema_version", "entry_id", "partition", "cycle", "topic", "source_offset"}
-) | {"entry_index", "appended_at", "source", "event_id", "digest", "totals"}
-"""What no document follows from, but which is most of a row's bytes on the disk."""
+"""The kinds of the ledger that are about invoices: those that have a `billing_entry`."""
 
 _WHOLE: Final = frozenset({"line", "from_us", "to_us"})
 """Whole numbers in parts; everything else in them is text."""
@@ -54,7 +45,7 @@ _WHOLE: Final = frozenset({"line", "from_us", "to_us"})
 @dataclass(slots=True)
 class Billing:
     """What is known of a customer, each in the order in which it counts. Where lines were not
-    asked for, issues have none, and entries do not say where they come from."""
+    asked for, issues have none."""
 
     customer_id: str
     terms: list[Plain] = field(default_factory=list)
@@ -121,14 +112,12 @@ def read_billing(
     *,
     with_lines: bool = False,
 ) -> dict[str, Billing]:
-    """What is known of these customers (one batch of them), each of them in the answer. Without
-    lines, entries say neither totals nor where they come from."""
+    """What is known of these customers (one batch of them), each of them in the answer."""
     found = {customer: Billing(customer) for customer in customers}
     condition = "customer_id IN {customers:Array(String)}"
     # In one query: what a query costs before it has read a row is most of a customer's draft.
     told = {"customers": list(customers)}
-    out = frozenset[str]() if with_lines else _NOT_BILLED
-    for one in _read(warehouse, tuple(KINDS), condition, told, out):
+    for one in _read(warehouse, tuple(KINDS), condition, told, with_lines):
         found[one["customer_id"]].add(one)
     return found
 
@@ -140,7 +129,7 @@ def read_lines(
 
     Asks for nothing that the projection `billing` does not hold."""
     rows = warehouse.query(LINES_SQL, {"customers": list(customers)}).rows
-    return {(str(customer), str(number)): _parts(lines) for customer, number, lines in rows}
+    return {(str(customer), str(number)): _read_parts(lines) for customer, number, lines in rows}
 
 
 def read_plain(
@@ -148,11 +137,11 @@ def read_plain(
     kind: str,
     condition: str,
     parameters: Mapping[str, Any],
-    bare: bool = False,
+    with_lines: bool = True,
 ) -> Iterator[Plain]:
     """The entries of one of `KINDS` that meet a condition of ours, in the order in which they
-    count; `bare` without their lines."""
-    return _read(warehouse, (kind,), condition, parameters, frozenset({"lines"} if bare else ()))
+    count."""
+    return _read(warehouse, (kind,), condition, parameters, with_lines)
 
 
 def _read(
@@ -160,49 +149,41 @@ def _read(
     kinds: Sequence[str],
     condition: str,
     parameters: Mapping[str, Any],
-    left_out: frozenset[str],
+    with_lines: bool,
 ) -> Iterator[Plain]:
-    """Entries of some kinds, each with the fields that its kind has, without those left out; left
-    out, lines are none."""
-    of_kinds = [name for kind in kinds for name in KINDS[kind].model_fields]
-    names = [name for name in dict.fromkeys(of_kinds) if name not in left_out]
-    fields = {
-        kind: [
-            (name, names.index(name), _MADE.get(name))
-            for name in KINDS[kind].model_fields
-            if name in names
-        ]
-        for kind in kinds
-    }
-    at_kind = names.index("kind")
+    """Entries of some kinds, each with the fields that its kind has; without lines, documents have
+    none."""
     # Of one customer there are a few rows in each month: a second thread costs more than it reads.
     threads = "\nSETTINGS max_threads = 1" if len(parameters.get("customers", ())) == 1 else ""
+    lines = "toJSONString(lines)" if with_lines else "'[]'"
     rows = warehouse.query(
-        f"SELECT {', '.join(map(_column, names))} FROM ledger "  # noqa: S608 - our own names
+        f"SELECT billing_entry, {lines} FROM ledger "  # noqa: S608 - our own names
         f"WHERE kind IN ({', '.join(map(repr, kinds))}) AND {condition} "
         f"ORDER BY customer_id, generation, sequence{threads}",
         parameters,
     ).rows
-    for row in rows:
-        one = {
-            name: row[at] if make is None else make(row[at])
-            for name, at, make in fields[row[at_kind]]
-        }
-        if "lines" in left_out and "lines" in KINDS[one["kind"]].model_fields:
-            one["lines"] = []
-        yield one
+    for told, its_lines in rows:
+        yield _entry(told, its_lines)
 
 
-def _column(name: str) -> str:
-    if name in _TIMES:
-        return f"toUnixTimestamp64Micro({name})"
-    if name in _PARTS:
-        return f"toJSONString({name})"
-    return f"toString({name})" if name == "amount" else f"`{name}`"
+def _entry(told: str, lines: str) -> Plain:
+    """An entry out of its columns `billing_entry`, which has the fields of all kinds, and lines."""
+    found = json.loads(told, parse_float=str)
+    one = {
+        name: found[name] if make is None else make(found[name])
+        for name, make in _FIELDS[found["kind"]]
+    }
+    if "lines" in KINDS[one["kind"]].model_fields:
+        one["lines"] = _read_parts(lines)
+    return one
 
 
-def _parts(text: str) -> list[Plain]:
-    return [_part(part) for part in json.loads(text, parse_float=str, parse_int=str)]
+def _read_parts(text: str) -> list[Plain]:
+    return _parts(json.loads(text, parse_float=str))
+
+
+def _parts(found: Iterable[Mapping[str, Any]]) -> list[Plain]:
+    return [_part(part) for part in found]
 
 
 def _part(part: Mapping[str, Any]) -> Plain:
@@ -212,16 +193,21 @@ def _part(part: Mapping[str, Any]) -> Plain:
     }
 
 
-def _amount(text: Any) -> str:
-    return format_amount(pico_of(str(text)))
+def _amount(found: Any) -> str:
+    return format_amount(pico_of(str(found)))
 
 
 _MADE: Final[Mapping[str, Callable[[Any], Any]]] = {
-    **dict.fromkeys(_PARTS, _parts),
+    "segments": _parts,
+    "totals": _parts,
     "amount": _amount,
-    "reissue": bool,
 }
-"""What a column's value becomes, where it is not what the JSON of an entry has."""
+"""What becomes of a value of `billing_entry`, where it is not what the JSON of an entry has."""
+
+_FIELDS: Final = {
+    kind: [(name, _MADE.get(name)) for name in model.model_fields if name != "lines"]
+    for kind, model in KINDS.items()
+}
 
 
 LINES_SQL: Final = """

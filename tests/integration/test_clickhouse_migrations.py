@@ -1,5 +1,6 @@
 """Migrations on the real ClickHouse, and the schema they make compared with the one on the wire."""
 
+import re
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final, get_args
@@ -13,6 +14,7 @@ from streams.adapters.clickhouse import ClickHouse
 from streams.adapters.clickhouse_rows import ClickHouseRows, describe
 from streams.embedded.endpoints import Endpoints
 from streams.errors import FaultError, SetupError
+from streams.invoicing.billing import KINDS as BILLING_KINDS
 from streams.ports import NO_ROWS
 from streams.shipped import clickhouse_migrations
 from streams.sink.migrations import Migration, migrate, read_applied, read_migrations
@@ -138,10 +140,11 @@ def test_a_database_of_the_tests_is_what_the_migrations_make(
 
 
 def columns(clickhouse: ClickHouse, table: str) -> dict[str, tuple[str, str, str]]:
-    """Name to (type, default expression, comment)."""
+    """Name to (type, default expression, comment), of what an insert fills."""
     found = clickhouse.query(
         "SELECT name, type, default_expression, comment FROM system.columns "
-        "WHERE database = currentDatabase() AND table = {table:String}",
+        "WHERE database = currentDatabase() AND table = {table:String} "
+        "AND default_kind != 'MATERIALIZED'",
         {"table": table},
     )
     return {
@@ -242,3 +245,14 @@ def test_the_kinds_that_the_comment_names_are_the_kinds_there_are(migrated: Clic
     for model in ENTRY_MODELS:
         (kind,) = get_args(model.model_fields["kind"].annotation)
         assert kind in comment
+
+
+def test_a_billing_entry_has_every_field_of_every_kind_about_invoices(migrated: ClickHouse) -> None:
+    [[made_of]] = migrated.query(
+        "SELECT default_expression FROM system.columns WHERE database = currentDatabase() "
+        "AND table = 'ledger' AND name = 'billing_entry'"
+    ).rows
+    condition, _, made = str(made_of).partition("concat(")
+    assert set(re.findall(r"'(\w+)'", condition)) == set(BILLING_KINDS)
+    fields = {name for model in BILLING_KINDS.values() for name in model.model_fields}
+    assert set(re.findall(r'"(\w+)":', made)) == fields - {"lines"}

@@ -9,6 +9,7 @@ import pytest
 
 from schemas import codec
 from schemas.codec import join_rows
+from schemas.money import format_amount, parse_signed_amount
 from schemas.structs import (
     CreditEntry,
     InvoiceCloseEntry,
@@ -20,8 +21,12 @@ from schemas.structs import (
 from streams.adapters.audited_rows import ClickHouseAuditedRows
 from streams.adapters.clickhouse import ClickHouse
 from streams.adapters.clickhouse_rows import ClickHouseRows
+from streams.invoicing.billing import KINDS, Plain, place_of, read_billing
 from streams.ports import NO_ROWS
+from streams.shipped import clickhouse_migrations
+from streams.sink.migrations import migrate, read_migrations
 from tests.builders import json_of, signal, usage
+from tests.embedded_waiting import until
 from tests.invoice_facts import (
     MONTHS,
     Invoiced,
@@ -33,7 +38,9 @@ from tests.invoice_facts import (
     totals_of,
     void_invoice,
 )
-from tests.sinks import migrated_database
+from tests.sinks import clickhouse_database, migrated_database
+
+REASON = 'a "long" outage,\n\tC:\\temp, l\'été {a:b} \u2028 💶'
 
 LINES = [
     line(1, "12.50", item="calls", title="Calls", card="pro@1", metric="calls", quantity="5"),
@@ -66,7 +73,7 @@ def ledger() -> list[Any]:
     books = Invoiced()
     books.tell(usage(units=2), signal(), terms(zone="Europe/Berlin", anchor_day=15))
     books.tell(terms("t2", card=None, plan="standard", effective_from=MONTHS[1]))
-    books.tell(credit(currency="EUR", reason="an outage"), close(0), void_of_signal(books))
+    books.tell(credit(currency="EUR", reason=REASON), close(0), void_of_signal(books))
     books.tell(issue(lines=LINES, totals=TOTALS), void_invoice(reissue=True, reason="wrong card"))
     books.tell(close(0, reissues="acme-0001"))
     books.tell(issue("acme-0003", lines=[line(1, "8")], totals=totals_of([line(1, "8")])))
@@ -76,13 +83,14 @@ def ledger() -> list[Any]:
 
 
 ENTRIES = ledger()
+ENCODED = codec.encode_all(ENTRIES)
 
 
 @pytest.fixture(scope="module")
 def filled(stack: Any) -> Iterator[ClickHouse]:
     with migrated_database(stack.endpoints(), "invoice_rows") as clickhouse:
         rows = ClickHouseRows(clickhouse)
-        rows._insert("ledger", 1, 0, NO_ROWS, join_rows(codec.encode_all(ENTRIES)))
+        rows._insert("ledger", 1, 0, NO_ROWS, join_rows(ENCODED))
         yield clickhouse
 
 
@@ -106,6 +114,55 @@ def test_every_entry_arrives_field_by_field(filled: ClickHouse, kind: Any) -> No
             assert _plain(found) == _due(getattr(entry, name)), name
             compared += 1
     assert compared
+
+
+def test_what_is_known_of_a_customer_is_what_its_entries_say(filled: ClickHouse) -> None:
+    assert known(filled) == told()
+    without = [one | {"lines": []} if "lines" in one else one for one in told()]
+    assert known(filled, with_lines=False) == without
+
+
+def test_rows_from_before_the_column_of_entries_say_the_same(stack: Any) -> None:
+    with clickhouse_database(stack.endpoints(), "invoice_rows_before") as clickhouse:
+        migrations = read_migrations(clickhouse_migrations())
+        [at] = [one.number for one in migrations if one.name == "billing_entry"]
+        migrate(clickhouse, migrations[: at - 1])
+        ClickHouseRows(clickhouse)._insert("ledger", 1, 0, NO_ROWS, join_rows(ENCODED))
+        for statement in migrations[at - 1].statements:
+            clickhouse.execute(statement)
+            assert known(clickhouse) == told()
+        done = "SELECT min(is_done) FROM system.mutations WHERE database = currentDatabase()"
+        until(lambda: clickhouse.query(done).rows == [(1,)], "the old rows have the column")
+        assert known(clickhouse) == told()
+
+
+def known(clickhouse: ClickHouse, *, with_lines: bool = True) -> list[Plain]:
+    """The entries about invoices out of the table, in the order of the ledger."""
+    billings = read_billing(clickhouse, ["acme", "bolt-1"], with_lines=with_lines).values()
+    kinds = ("terms", "credits", "closes", "issues", "voids")
+    return sorted(
+        (one for billing in billings for name in kinds for one in getattr(billing, name)),
+        key=place_of,
+    )
+
+
+def told() -> list[Plain]:
+    """The same as they were written, with what may be left out on the wire, and amounts in their
+    one form."""
+    plain = map(codec.to_plain, ENTRIES)
+    return [
+        in_form(KINDS[one["kind"]](**one).model_dump()) for one in plain if one["kind"] in KINDS
+    ]
+
+
+def in_form(one: Plain) -> Plain:
+    """An entry or a part of one, with its amounts as `format_amount` writes them."""
+    for name, value in one.items():
+        if isinstance(value, list):
+            one[name] = [in_form(part) for part in value]
+        elif name == "amount":
+            one[name] = format_amount(parse_signed_amount(value))
+    return one
 
 
 TIMES = ("decided_at", "appended_at", "occurred_at", "terms_from", "period_from", "period_to")
@@ -201,4 +258,4 @@ def test_the_views_of_terms_and_credits_say_what_was_told(filled: ClickHouse) ->
     found = rows_of(
         filled, "SELECT amount, currency, reason, number FROM credits ORDER BY sequence"
     )
-    assert found == [(Decimal(5), "EUR", "an outage", ""), (Decimal(5), "USD", "", "acme-0003")]
+    assert found == [(Decimal(5), "EUR", REASON, ""), (Decimal(5), "USD", "", "acme-0003")]

@@ -251,7 +251,7 @@ class _Run:
         for batch in in_batches(sorted(events)):
             ids = sorted({event for customer in batch for event in events[customer]})
             told = {"customers": batch, "ids": ids}
-            rows = read_plain(self._session.warehouse, kind, WRITTEN, told, bare=True)
+            rows = read_plain(self._session.warehouse, kind, WRITTEN, told, with_lines=False)
             found += [one for one in rows if one["event_id"] in events[one["customer_id"]]]
         return found
 

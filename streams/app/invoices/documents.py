@@ -5,13 +5,15 @@ module only finds what it follows from.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from typing import Any
 
 from schemas.codec import to_plain
-from streams.domain.invoices.bundle import BEFORE, Case, compose, looks_back, spans
+from streams.domain.invoices.bundle import BEFORE, Case, compose, looks_back, own_spans, spans
 from streams.domain.invoices.cards import Card, card_from
 from streams.domain.invoices.documents import Document, digest
+from streams.domain.invoices.tallies import Span, Tally
 from streams.domain.rate_cards import RateShelf
 from streams.errors import SetupError
 from streams.invoicing.billing import Billing, Plain, in_batches, read_lines
@@ -102,35 +104,52 @@ def _one_per_customer(wanted: Sequence[Wanted]) -> Iterator[list[int]]:
 def _make(
     warehouse: Warehouse, shelf: RateShelf, wanted: Sequence[Wanted], corrects: bool
 ) -> list[Made]:
-    late = _late(warehouse, wanted) if corrects else [frozenset[str]() for _ in wanted]
     cards = cards_by_name(shelf)
+    by_agent = _by_agent(shelf)
     cases = [case_of(one.billing, one.close, one.void, cards) for one in wanted]
-    # Most documents correct nothing: what earlier ones say is read only for those that may.
-    told = _with_lines(
-        warehouse,
-        (
-            one.billing
-            for one, case, of in zip(wanted, cases, late, strict=True)
-            if of or looks_back(case)
-        ),
-    )
-    cases = [
-        case_of(told[one.customer_id], one.close, one.void, cards)
-        if one.customer_id in told
-        else case
-        for one, case in zip(wanted, cases, strict=True)
+    own = list(map(own_spans, cases))
+    # At the same time, because each takes longer to be planned than to read one customer's rows.
+    with ThreadPoolExecutor(1) as beside:
+        own_sums = beside.submit(_sums, warehouse, wanted, own, by_agent)
+        late = _late(warehouse, wanted) if corrects else [frozenset[str]() for _ in wanted]
+        # Most documents correct nothing: what earlier ones say is read only for those that may.
+        told = _with_lines(
+            warehouse,
+            (
+                one.billing
+                for one, case, of in zip(wanted, cases, late, strict=True)
+                if of or looks_back(case)
+            ),
+        )
+        cases = [
+            case_of(told[one.customer_id], one.close, one.void, cards)
+            if one.customer_id in told
+            else case
+            for one, case in zip(wanted, cases, strict=True)
+        ]
+        earlier = [
+            spans(case, of)[len(first) :] for case, of, first in zip(cases, late, own, strict=True)
+        ]
+        earlier_sums = _sums(warehouse, wanted, earlier, by_agent)
+    return [
+        Made(one, compose(case, [*first, *then], names))
+        for one, case, first, then, names in zip(
+            wanted, cases, own_sums.result(), earlier_sums, late, strict=True
+        )
     ]
-    needed = [spans(case, of) for case, of in zip(cases, late, strict=True)]
+
+
+def _sums(
+    warehouse: Warehouse, wanted: Sequence[Wanted], needed: Sequence[Sequence[Span]], by_agent: bool
+) -> list[list[Tally]]:
+    """The sums of the spans that each document needs."""
     asked = [
         CustomerSpan(one.customer_id, span.from_us, span.to_us, span.cut)
         for one, of in zip(wanted, needed, strict=True)
         for span in of
     ]
-    sums = iter(tallies(warehouse, asked, by_agent=_by_agent(shelf)))
-    return [
-        Made(one, compose(case, [next(sums) for _ in of], names))
-        for one, case, of, names in zip(wanted, cases, needed, late, strict=True)
-    ]
+    found = iter(tallies(warehouse, asked, by_agent=by_agent))
+    return [[next(found) for _ in of] for of in needed]
 
 
 def _by_agent(shelf: RateShelf) -> bool:

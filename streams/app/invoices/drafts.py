@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import dataclass
 from typing import Any
@@ -133,11 +134,14 @@ def draft_batch(
     Raises SetupError for a customer whose period is closed or cannot be planned, unless somebody is
     to be told who is left out.
     """
-    billings = read_billing(session.warehouse, customers)
-    firsts = first_times(
-        session.warehouse, [name for name, one in billings.items() if one.last_close is None]
-    )
-    cuts = _cuts(session)
+    # At the same time, because each takes longer to be planned than to read one customer's rows.
+    with ThreadPoolExecutor(1) as beside:
+        read = beside.submit(_cuts, session)
+        billings = read_billing(session.warehouse, customers)
+        firsts = first_times(
+            session.warehouse, [name for name, one in billings.items() if one.last_close is None]
+        )
+        cuts = read.result()
     wanted = []
     for name, billing in billings.items():
         cut = cuts.get(partition_of(name.encode(), session.books.generation.partitions), (1, 0))

@@ -5,7 +5,7 @@ document. A `Bundle` is a case and the entries themselves. Closing sums with SQL
 with `tallies.tally`, but both compose the document here.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, Final
@@ -128,12 +128,18 @@ def spans(case: Case, late: Collection[str] | None = None) -> list[Span]:
     cut; "before" is the time before the first period. None: all of them. More than those make no
     difference to the document.
     """
+    earlier = _segments(_history(case).earlier(late))
+    return [*own_spans(case), *_spans(case, earlier)]
+
+
+def own_spans(case: Case) -> list[Span]:
+    """Those of the own segments: the first of `spans`, whatever is late."""
+    return _spans(case, segments_of(case.close))
+
+
+def _spans(case: Case, segments: Iterable[Segment]) -> list[Span]:
     cut = cut_of(case.close)
-    own = segments_of(case.close)
-    return [
-        Span(segment.from_us, segment.to_us, cut)
-        for segment in (*own, *_segments(_history(case).earlier(late)))
-    ]
+    return [Span(segment.from_us, segment.to_us, cut) for segment in segments]
 
 
 def compose(case: Case, tallies: Sequence[Tally], late: Collection[str] | None = None) -> Document:
