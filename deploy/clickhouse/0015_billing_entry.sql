@@ -1,9 +1,9 @@
--- What invoices are made of beside sums of usage, a row each, in one column (decision 040): a draft needs forty columns
+-- What invoices are made of beside sums of usage, a row each, in two columns (decision 040): a draft needs forty columns
 -- of a few rows of every month, and to open a column of a part costs more than to read those rows.
 --
--- ClickHouse makes it of the row itself, so it says what the row says. Times are microseconds, amounts are text. Lines
--- are most of a document and stay where they are. Written as concat because that is evaluated for rows of these kinds
--- alone; a map, and JSON of it, would be made for every row of usage first.
+-- ClickHouse makes them of the row itself, so they say what the row says. Times are microseconds, amounts are text.
+-- Written as concat because that is evaluated for rows of these kinds alone; a map, and JSON of it, would be made for
+-- every row of usage first.
 
 ALTER TABLE ledger ADD COLUMN IF NOT EXISTS billing_entry String MATERIALIZED if(
     kind IN ('terms', 'credit', 'invoice_close', 'invoice_issue', 'invoice_void'),
@@ -56,5 +56,9 @@ ALTER TABLE ledger ADD COLUMN IF NOT EXISTS billing_entry String MATERIALIZED if
     ''
 ) COMMENT 'Kinds that are about invoices: the entry as JSON without its lines, made of the other columns for Tollgate itself; empty for others' CODEC(ZSTD(1));
 
--- For the rows that are there already; in the background. Until then it is made of them when it is read.
+-- Lines are most of a document, and asked for only where an earlier one may be corrected.
+ALTER TABLE ledger ADD COLUMN IF NOT EXISTS billing_lines String MATERIALIZED if(kind = 'invoice_issue', toJSONString(lines), '') COMMENT 'invoice_issue: its lines as JSON, made of them for Tollgate itself; empty for others' CODEC(ZSTD(1));
+
+-- For the rows that are there already; in the background. Until then they are made of them when they are read.
 ALTER TABLE ledger MATERIALIZE COLUMN billing_entry;
+ALTER TABLE ledger MATERIALIZE COLUMN billing_lines;

@@ -38,16 +38,21 @@ KINDS: Final[Mapping[str, type[BaseModel]]] = {
 }
 """The kinds of the ledger that are about invoices: those that have a `billing_entry`."""
 
+FEW_ROWS: Final = "\nSETTINGS max_threads = 1, optimize_move_to_prewhere = 0"
+"""For one customer's entries about invoices, some in each month: to plan which columns to read
+first, and on how many threads, takes longer than to read all on one."""
+
 _WHOLE: Final = frozenset({"line", "from_us", "to_us"})
 """Whole numbers in parts; everything else in them is text."""
 
 
 @dataclass(slots=True)
 class Billing:
-    """What is known of a customer, each in the order in which it counts. Where lines were not
-    asked for, issues have none."""
+    """What is known of a customer, each in the order in which it counts. Issues have their lines
+    where those were asked for (`with_lines`), and none otherwise."""
 
     customer_id: str
+    with_lines: bool = True
     terms: list[Plain] = field(default_factory=list)
     credits: list[Plain] = field(default_factory=list)
     closes: list[Plain] = field(default_factory=list)
@@ -113,7 +118,7 @@ def read_billing(
     with_lines: bool = False,
 ) -> dict[str, Billing]:
     """What is known of these customers (one batch of them), each of them in the answer."""
-    found = {customer: Billing(customer) for customer in customers}
+    found = {customer: Billing(customer, with_lines) for customer in customers}
     condition = "customer_id IN {customers:Array(String)}"
     # In one query: what a query costs before it has read a row is most of a customer's draft.
     told = {"customers": list(customers)}
@@ -125,9 +130,8 @@ def read_billing(
 def read_lines(
     warehouse: Warehouse, customers: Sequence[str]
 ) -> dict[tuple[str, str], list[Plain]]:
-    """The lines of what was issued to these customers (one batch of them), by customer and number.
-
-    Asks for nothing that the projection `billing` does not hold."""
+    """The lines of what was issued to these customers (one batch of them), by customer and
+    number."""
     rows = warehouse.query(LINES_SQL, {"customers": list(customers)}).rows
     return {(str(customer), str(number)): _read_parts(lines) for customer, number, lines in rows}
 
@@ -153,13 +157,12 @@ def _read(
 ) -> Iterator[Plain]:
     """Entries of some kinds, each with the fields that its kind has; without lines, documents have
     none."""
-    # Of one customer there are a few rows in each month: a second thread costs more than it reads.
-    threads = "\nSETTINGS max_threads = 1" if len(parameters.get("customers", ())) == 1 else ""
-    lines = "toJSONString(lines)" if with_lines else "'[]'"
+    few = FEW_ROWS if len(parameters.get("customers", ())) == 1 else ""
+    lines = "billing_lines" if with_lines else "''"
     rows = warehouse.query(
         f"SELECT billing_entry, {lines} FROM ledger "  # noqa: S608 - our own names
         f"WHERE kind IN ({', '.join(map(repr, kinds))}) AND {condition} "
-        f"ORDER BY customer_id, generation, sequence{threads}",
+        f"ORDER BY customer_id, generation, sequence{few}",
         parameters,
     ).rows
     for told, its_lines in rows:
@@ -167,14 +170,14 @@ def _read(
 
 
 def _entry(told: str, lines: str) -> Plain:
-    """An entry out of its columns `billing_entry`, which has the fields of all kinds, and lines."""
+    """An entry out of `billing_entry`, which has the fields of all kinds, and `billing_lines`."""
     found = json.loads(told, parse_float=str)
     one = {
         name: found[name] if make is None else make(found[name])
         for name, make in _FIELDS[found["kind"]]
     }
     if "lines" in KINDS[one["kind"]].model_fields:
-        one["lines"] = _read_parts(lines)
+        one["lines"] = _read_parts(lines) if lines else []
     return one
 
 
@@ -211,7 +214,7 @@ _FIELDS: Final = {
 
 
 LINES_SQL: Final = """
-SELECT customer_id, number, toJSONString(lines) FROM ledger
+SELECT customer_id, number, billing_lines FROM ledger
 WHERE kind = 'invoice_issue' AND customer_id IN {customers:Array(String)}
 """
 

@@ -118,7 +118,7 @@ def _make(
             (
                 one.billing
                 for one, case, of in zip(wanted, cases, late, strict=True)
-                if of or looks_back(case)
+                if (of or looks_back(case)) and not one.billing.with_lines
             ),
         )
         cases = [
@@ -251,5 +251,5 @@ def _with_lines(warehouse: Warehouse, billings: Iterable[Billing]) -> dict[str, 
                 one | {"lines": lines.get((name, one["number"]), one["lines"])}
                 for one in of[name].issues
             ]
-            of[name] = replace(of[name], issues=issues)
+            of[name] = replace(of[name], issues=issues, with_lines=True)
     return of

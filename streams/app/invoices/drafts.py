@@ -137,7 +137,9 @@ def draft_batch(
     # At the same time, because each takes longer to be planned than to read one customer's rows.
     with ThreadPoolExecutor(1) as beside:
         read = beside.submit(_cuts, session)
-        billings = read_billing(session.warehouse, customers)
+        # A further question for lines costs one customer more than lines that no one needs.
+        alone = len(customers) == 1
+        billings = read_billing(session.warehouse, customers, with_lines=alone)
         firsts = first_times(
             session.warehouse, [name for name, one in billings.items() if one.last_close is None]
         )
