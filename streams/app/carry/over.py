@@ -29,7 +29,7 @@ from streams.app.carry.saying import ToSay, read_standing, to_say
 from streams.app.generations import recorded_generation
 from streams.domain.budget import available
 from streams.domain.rate_cards import RateShelf
-from streams.errors import SetupError
+from streams.errors import RightsError, SetupError
 from streams.settings import Settings
 
 PREFIX_CHARS_MAX: Final = 60
@@ -79,7 +79,8 @@ def carry_over(
     """Brings an installation to where another one under `from_prefix` on the same brokers stands.
 
     May be given again at any time, also after it was interrupted. Raises SetupError where the new
-    installation was used already or the old one went on, and TransientError.
+    installation was used already or the old one went on, or where this user of Kafka lacks a right,
+    and TransientError.
     """
     if from_prefix == settings.topic_prefix or len(from_prefix) > PREFIX_CHARS_MAX:
         raise SetupError(
@@ -93,11 +94,20 @@ def carry_over(
             action="Give the new installation a TOLLGATE_APP_ID of its own.",
         )
     old = settings.model_copy(update={"topic_prefix": from_prefix, "app_id": from_app_id})
-    asyncio.run(_check_group(old))
-    left, now = read_left(old, show), read_left(settings, lambda _done, _total: None)
-    return _Run(settings, left, now, wait_seconds).run(
-        dry_run=dry_run, invoices_later=invoices_later
-    )
+    try:
+        asyncio.run(_check_group(old))
+        left, now = read_left(old, show), read_left(settings, lambda _done, _total: None)
+        return _Run(settings, left, now, wait_seconds).run(
+            dry_run=dry_run, invoices_later=invoices_later
+        )
+    except RightsError as error:
+        raise SetupError(
+            error.message,
+            action="Check both prefixes. An operator gets the rights for this by `tollgate topics "
+            f"acls --role operator --user USER --from-prefix {from_prefix} --from-app-id "
+            f"{from_app_id} --apply`, given with the settings of the new installation as a super "
+            "user of Kafka; then give the command again.",
+        ) from error
 
 
 async def _check_group(old: Settings) -> None:
