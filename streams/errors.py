@@ -2,6 +2,7 @@
 
     TollgateError            every exception below; carries `action`
     ├── SetupError           a bad setup: refuse to start, name everything that is wrong
+    │   └── RightsError      a user lacks a right there: name the command that gives it
     ├── TransientError       something outside may recover: retry under one deadline
     └── FaultError           our own bug or a broken promise: stop, keep the evidence
 
@@ -31,6 +32,10 @@ class TollgateError(Exception):
 
 class SetupError(TollgateError):
     """The environment, a setting or a file is not as it must be; nothing was started."""
+
+
+class RightsError(SetupError):
+    """A user of another server may not do, or not see, what this process needs."""
 
 
 class TransientError(TollgateError):

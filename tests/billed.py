@@ -4,7 +4,6 @@ Its customers are billed from yesterday's day of the month, so that two periods 
 first of them not too long ago for events of its last hours.
 """
 
-import time
 from calendar import monthrange
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -23,6 +22,7 @@ from streams.adapters.clock import SystemClock
 from streams.app.installation import default_rules
 from streams.app.invoices.verifying import Choice, verify_invoices
 from tests.builders import json_of
+from tests.embedded_waiting import until
 from tests.installation import Installation
 
 if TYPE_CHECKING:
@@ -83,14 +83,15 @@ class Billed:
     def wait_rows(self, kind: str, count: int) -> None:
         """Returns when ClickHouse has so many rows of a kind."""
         sql = f"SELECT count() FROM ledger WHERE kind = '{kind}'"
-        self.until(lambda: int(self.clickhouse.query(sql).rows[0][0]) >= count, kind)
 
-    def until(self, seen: Callable[[], bool], what: str) -> None:
+        def there() -> int:
+            return int(self.clickhouse.query(sql).rows[0][0])
+
+        self.until(lambda: there() >= count, lambda: f"{count} rows of {kind}, but {there()}")
+
+    def until(self, seen: Callable[[], bool], what: str | Callable[[], object]) -> None:
         """Returns when it is so."""
-        deadline = time.monotonic() + WAIT_SECONDS
-        while not seen():
-            assert time.monotonic() < deadline, what
-            time.sleep(0.1)  # noqa: TID251 - polls other processes under a deadline
+        until(seen, what, WAIT_SECONDS, 0.1)
 
     def issues(self) -> list[InvoiceIssueEntry]:
         """What was issued, by the log."""

@@ -14,7 +14,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +31,7 @@ from streams.app.installation import create_topics, import_prices
 from streams.embedded.endpoints import Endpoints
 from streams.embedded.kafka import broker_answers
 from streams.settings import Settings
+from tests.embedded_waiting import until, until_async
 
 POLL_SECONDS = 0.2
 """Between two looks at the whole ledger. Without it the looks take the processor from the workers
@@ -180,11 +180,19 @@ class Installation:
             consumer.assign(partitions)
             await consumer.seek_to_beginning(*partitions)
             ends = await consumer.end_offsets(partitions)
-            deadline = time.monotonic() + WAIT_SECONDS
-            while any([await consumer.position(tp) < ends[tp] for tp in partitions]):
-                assert time.monotonic() < deadline, f"{topic} could not be read to its end"
+
+            async def read_on() -> bool:
+                if all([await consumer.position(tp) >= ends[tp] for tp in partitions]):
+                    return True
                 for tp, records in (await consumer.getmany(timeout_ms=100)).items():
                     found[tp.partition] += records
+                return False
+
+            def read() -> str:
+                there = {place: len(records) for place, records in found.items()}
+                return f"{topic} read to {list(ends.values())}, records so far {there}"
+
+            await until_async(read_on, read, WAIT_SECONDS, pause_seconds=0)
         finally:
             await consumer.stop()
         return found
@@ -222,29 +230,39 @@ class Installation:
         """Returns when every record that is in the inbound topics now is in a cycle of the
         ledger."""
         due = self.record_ends()
-        deadline = time.monotonic() + WAIT_SECONDS
-        while True:
-            consumed = self.consumed()
-            missing = {at: end for at, end in due.items() if consumed.get(at, 0) < end}
-            if not missing:
-                return
-            assert time.monotonic() < deadline, f"not consumed: {missing}, but {consumed}"
-            time.sleep(POLL_SECONDS)  # noqa: TID251 - polls other processes under a deadline
+        consumed: dict[tuple[str, int], int] = {}
+
+        def missing() -> dict[tuple[str, int], int]:
+            return {at: end for at, end in due.items() if consumed.get(at, 0) < end}
+
+        def all_consumed() -> bool:
+            consumed.update(self.consumed())
+            return not missing()
+
+        until(
+            all_consumed,
+            lambda: f"consumed up to {missing()}, but {consumed}",
+            WAIT_SECONDS,
+            POLL_SECONDS,
+        )
 
     def wait_generation(self, generation: int, accepted: int) -> None:
         """Returns when the cycles of a generation have accepted that many records."""
-        deadline = time.monotonic() + WAIT_SECONDS
-        while True:
-            done = sum(
+
+        def done() -> int:
+            return sum(
                 entry.accepted
                 for part in self.entries()
                 for entry in part
                 if isinstance(entry, CycleEntry) and entry.generation == generation
             )
-            if done >= accepted:
-                return
-            assert time.monotonic() < deadline, f"generation {generation} accepted {done}"
-            time.sleep(POLL_SECONDS)  # noqa: TID251 - polls other processes under a deadline
+
+        until(
+            lambda: done() >= accepted,
+            lambda: f"{accepted} records accepted by generation {generation}, but {done()}",
+            WAIT_SECONDS,
+            POLL_SECONDS,
+        )
 
 
 def drop_topics(settings: Settings) -> None:

@@ -4,7 +4,6 @@ import contextlib
 import gzip
 import re
 import threading
-import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -13,6 +12,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
+
+from tests.embedded_waiting import until
 
 WAIT_SECONDS: Final = 180.0
 """A deadline, not a pause."""
@@ -81,10 +82,7 @@ def scrape(address: str) -> Scrape:
 
 def wait_for(condition: Callable[[], bool], why: Callable[[], object]) -> None:
     """Returns when a condition holds; fails with `why` when the time is up."""
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not condition():
-        assert time.monotonic() < deadline, why()
-        time.sleep(POLL_SECONDS)  # noqa: TID251 - polls another program under a deadline
+    until(condition, why, WAIT_SECONDS, POLL_SECONDS)
 
 
 def wait_ready(address: str, why: Callable[[], object] = str) -> None:

@@ -5,7 +5,6 @@ import contextlib
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
@@ -17,6 +16,7 @@ from streams.adapters.clickhouse import ClickHouse
 from streams.app import installation
 from streams.embedded.endpoints import Endpoints
 from streams.settings import Settings
+from tests.embedded_waiting import until
 from tests.installation import drop_topics
 from tests.outbound import append
 from tests.rows import rows
@@ -57,12 +57,27 @@ class Sinks:
         """How many rows there are."""
         return int(self.clickhouse.query(f"SELECT count() FROM {table}").rows[0][0])
 
-    def wait(self, condition: Callable[[], bool]) -> None:
-        """Until a condition holds, or the time is up."""
-        deadline = time.monotonic() + WAIT_SECONDS
-        while not condition():
-            assert time.monotonic() < deadline, self.log_text()
-            time.sleep(0.05)  # noqa: TID251 - polls another process under a deadline
+    def wait(self, condition: Callable[[], bool], what: str) -> None:
+        """Until a condition holds; says what the sinks said where it never does."""
+        until(
+            condition, lambda: f"{what}; the sinks said:\n{self.log_text()}\n", WAIT_SECONDS, 0.05
+        )
+
+    def wait_rows(self, wanted: int, table: str = "ledger") -> None:
+        """Until a table has that many rows."""
+        there = 0
+
+        def enough() -> bool:
+            nonlocal there
+            there = self.count(table)
+            return there >= wanted
+
+        until(
+            enough,
+            lambda: f"{wanted} rows of {table}, but {there}; the sinks said:\n{self.log_text()}\n",
+            WAIT_SECONDS,
+            0.05,
+        )
 
     def exact(self, table: str = "ledger") -> dict[int, tuple[int, int, int]]:
         """Per partition: rows, different sequences, largest sequence."""

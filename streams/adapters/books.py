@@ -28,6 +28,7 @@ from schemas.topics import (
     LEDGER,
 )
 from streams.adapters.databases import make_options
+from streams.adapters.kafka_trouble import GIVE_RIGHTS, RIGHTS, kafka_trouble
 from streams.adapters.store import FOLLOWING_KEY
 from streams.domain.facts import SourceRecord
 from streams.domain.identity import CLAIM_BYTES
@@ -279,8 +280,10 @@ class Library(Protocol):
         ...
 
 
-def _unanswered(error: KafkaError, what: str) -> TransientError | FaultError:
+def _unanswered(error: KafkaError, what: str) -> SetupError | TransientError | FaultError:
     message = f"Kafka does not give {what}: {type(error).__name__}: {error}"
+    if isinstance(error, RIGHTS):
+        return kafka_trouble(error, message, action=GIVE_RIGHTS)
     if getattr(error, "retriable", False):
         return TransientError(message, action="Read the log of the broker, then try again.")
     return FaultError(message, action="Read the log of the broker; a damaged topic is restored.")

@@ -11,7 +11,7 @@ from aiokafka.errors import (
 )
 
 from schemas.client.kafka_access import Bootstrap
-from streams.errors import SetupError, TransientError
+from streams.errors import RightsError, SetupError, TransientError
 
 RIGHTS: Final = (
     TopicAuthorizationFailedError,
@@ -31,7 +31,7 @@ def kafka_trouble(error: KafkaError, message: str, *, action: str) -> SetupError
     """A wrong setup where the user lacks a right, since nothing gets better by trying again; else
     something that passes, with this message and action."""
     if isinstance(error, RIGHTS):
-        return SetupError(
+        return RightsError(
             f"{message} (this user of Kafka lacks a right)",
             action=GIVE_RIGHTS,
         )
@@ -40,8 +40,10 @@ def kafka_trouble(error: KafkaError, message: str, *, action: str) -> SetupError
 
 def no_topic(bootstrap: Bootstrap, name: str) -> SetupError:
     """A topic that is not in the list. Kafka leaves out what a user may not see."""
-    hidden = "" if isinstance(bootstrap, str) else ", or this user of Kafka may not see it"
-    right = "" if isinstance(bootstrap, str) else GIVE_RIGHTS
-    return SetupError(
-        f"there is no topic {name}{hidden}", action=f"Run `tollgate topics create`. {right}".strip()
+    create = "Run `tollgate topics create`."
+    if isinstance(bootstrap, str):
+        return SetupError(f"there is no topic {name}", action=create)
+    return RightsError(
+        f"there is no topic {name}, or this user of Kafka may not see it",
+        action=f"{create} {GIVE_RIGHTS}",
     )

@@ -98,6 +98,26 @@ def acls(settings: Settings, role: Role, user: str) -> tuple[Acl, ...]:
     )
 
 
+def carry_acls(
+    settings: Settings, user: str, from_prefix: str, from_app_id: str
+) -> tuple[Acl, ...]:
+    """What an operator needs beside its role's rights to carry over from the installation under
+    another topic prefix: to read that one and see whether its workers run, and to write here what
+    Paid's clients keep. Nothing else is written that an operator may not write anyway."""
+    principal = f"User:{user}"
+    read = [
+        Acl(principal, "topic", topic.full_name(from_prefix), operation)
+        for topic in TOPICS
+        for operation in _OPERATIONS["r"]
+    ]
+    kept = PAID_CATALOGUE.full_name(settings.topic_prefix)
+    return (
+        *read,
+        Acl(principal, "group", from_app_id, "Describe"),
+        Acl(principal, "topic", kept, "Write"),
+    )
+
+
 def _things(settings: Settings, role: Role) -> Iterator[tuple[Kind, str, bool, tuple[str, ...]]]:
     for topic in TOPICS:
         if operations := topic_rights(topic.name, role):

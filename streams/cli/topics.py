@@ -11,7 +11,7 @@ from schemas.topics import TOPICS
 from streams.app.carry.over import carry_over
 from streams.app.generations import begin_generation, compare_generation
 from streams.app.installation import create_topics
-from streams.app.rights import ROLES, Role, acls, command_lines, give
+from streams.app.rights import ROLES, Role, acls, carry_acls, command_lines, give
 from streams.cli.carry_texts import print_report, report_dict
 from streams.cli.options import with_settings
 from streams.settings import Settings
@@ -173,10 +173,18 @@ def _show_progress(done: int, total: int) -> None:
 @click.option(
     "--user", help="User of Kafka that gets the rights of one role. [default: tollgate-ROLE]"
 )
+@click.option("--from-prefix", help="The operator may also carry over from this topic prefix.")
+@click.option("--from-app-id", help="TOLLGATE_APP_ID of the installation under that prefix.")
 @click.option("--apply", "applying", is_flag=True, help="Give the rights on the broker.")
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON array.")
 def show_acls(
-    settings: Settings, roles: tuple[Role, ...], user: str | None, applying: bool, as_json: bool
+    settings: Settings,
+    roles: tuple[Role, ...],
+    user: str | None,
+    from_prefix: str | None,
+    from_app_id: str | None,
+    applying: bool,
+    as_json: bool,
 ) -> None:
     """Print the least that each role needs on Kafka, as lines for kafka-acls.sh.
 
@@ -188,6 +196,10 @@ def show_acls(
     given = tuple(
         acl for role in roles or ROLES for acl in acls(settings, role, user or f"tollgate-{role}")
     )
+    if from_prefix is not None or from_app_id is not None:
+        if from_prefix is None or from_app_id is None or roles != ("operator",):
+            raise click.UsageError("--from-prefix and --from-app-id go with --role operator alone")
+        given += carry_acls(settings, user or "tollgate-operator", from_prefix, from_app_id)
     if applying:
         asyncio.run(give(settings, given))
     if as_json:

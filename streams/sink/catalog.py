@@ -11,11 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
 from schemas.codec import catalog_key, decode_catalog
-from streams.errors import FaultError, TransientError
+from streams.errors import FaultError
 from streams.ports import CatalogPlace, CatalogTarget, OutboundLog, OutboundRecord
-from streams.sink.loop import STALLS_MAX, Inserted
+from streams.sink.loop import Inserted
 from streams.sink.patience import Patience
 from streams.sink.rows import BatchLimits
+from streams.sink.swap import STALLS_MAX, swap
 
 LEFT_OUT: Final = frozenset({"api_key"})
 """Kinds of records that the table does not get."""
@@ -90,26 +91,18 @@ class CatalogSink:
 
     async def _insert(self, batch: Sequence[Row]) -> bool:
         """Inserts until the table ends with the batch; False if it then stands anywhere else."""
-        last, stalls = batch[-1][0].offset, 0
-        while True:
-            try:
-                await self._target.insert(self._mark, batch)
-                answered = True
-            except TransientError as error:
-                # Whether the rows arrived is unknown; the mark will tell, so nothing is sent twice.
-                await self._patience.after(error)
-                answered = False
-            before, self._mark = self._mark, await self._patience.insist(self._target.mark)
-            if self._mark == before:
-                stalls += answered
-                if stalls >= STALLS_MAX:
-                    raise self._stalled()
-                continue
-            self._patience.recovered()
-            if self._mark == last:
-                size = sum(len(value) for _, value in batch)
-                self._report(Inserted(self._log.table, self._log.partition, len(batch), size))
-            return self._mark == last
+        self._mark = await swap(
+            self._mark,
+            lambda mark: self._target.insert(mark, batch),
+            self._target.mark,
+            self._patience,
+            self._stalled,
+        )
+        if self._mark != batch[-1][0].offset:
+            return False
+        size = sum(len(value) for _, value in batch)
+        self._report(Inserted(self._log.table, self._log.partition, len(batch), size))
+        return True
 
     def _other_log(self, place: CatalogPlace) -> FaultError:
         return FaultError(

@@ -5,27 +5,24 @@ decision 008).
     2. take what has arrived, bounded                                  log.take
     3. cut it into batches that may stand in one insert                rows.cut
     4. a batch that does not begin at mark + 1 sends us back to 1
-    5. insert under the mark: a compare-and-swap, whoever else inserts target.insert
-    6. read the mark anew and go on from it, whatever the answer was   target.mark
+    5. insert under the mark: a compare-and-swap, whoever else inserts target.insert (swap)
+    6. read the mark anew and go on from it, whatever the answer was   target.mark (swap)
     7. tell the log how far the table is: a hint for the next start    log.done
 
 Any step may fail, be repeated, be overtaken by another sink, or be the last one of a killed
 process: what is in the table is decided by 5 alone, and what to do next by 6 alone."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
-from streams.errors import FaultError, TransientError
+from streams.errors import FaultError
 from streams.ports import OutboundLog, RowTarget
 from streams.sink.patience import Patience
 from streams.sink.place import find_place
 from streams.sink.rows import Batch, BatchLimits, cut, read_row
-
-STALLS_MAX: Final = 2
-"""Answered inserts in a row after which the mark still stands where it was. One may be a read
-that came too early on a replica; the second is a table that remembers a token for rows that it
-does not hold."""
+from streams.sink.swap import STALLS_MAX, swap
 
 FRUITLESS_SEARCHES_MAX: Final = 2
 """Searches in a row that end with the table where it was. Another sink that goes ahead moves the
@@ -92,7 +89,8 @@ class PartitionSink:
         rows = [read_row(record, self._log.partition) for record in records]
         for batch in cut(rows, self._limits):
             if batch.generation != self._generation:
-                self._mark = await self._read_mark(batch.generation)
+                read_mark = partial(self._read_mark, batch.generation)
+                self._mark = await self._patience.insist(read_mark)
                 self._generation = batch.generation
             if batch.first != self._mark + 1 or not await self._insert(batch):
                 return False
@@ -101,39 +99,24 @@ class PartitionSink:
 
     async def _insert(self, batch: Batch) -> bool:
         """Steps 5 and 6 until the table holds the batch; False if it then stands anywhere else."""
-        stalls = 0
-        while True:
-            body = batch.body_after(self._mark)
-            try:
-                await self._target.insert(
-                    self._log.table, batch.generation, self._log.partition, self._mark, body
-                )
-                answered = True
-            except TransientError as error:
-                # Whether the rows arrived is unknown; the mark will tell, so nothing is sent twice.
-                await self._patience.after(error)
-                answered = False
-            before, self._mark = self._mark, await self._read_mark(batch.generation)
-            if self._mark == before:
-                stalls += answered
-                if stalls >= STALLS_MAX:
-                    raise self._stalled(batch)
-                continue
-            self._patience.recovered()
+        table, partition = self._log.table, self._log.partition
+
+        def insert(mark: int) -> Awaitable[None]:
+            body = batch.body_after(mark)
+            return self._target.insert(table, batch.generation, partition, mark, body)
+
+        read_mark = partial(self._read_mark, batch.generation)
+        stalled = partial(self._stalled, batch)
+        while self._mark != batch.last:
+            self._mark = await swap(self._mark, insert, read_mark, self._patience, stalled)
             if not batch.first <= self._mark <= batch.last:
                 return False
-            stalls = 0
-            if self._mark == batch.last:
-                size = sum(map(len, batch.values))
-                self._report(
-                    Inserted(self._log.table, self._log.partition, len(batch.values), size)
-                )
-                return True
+        size = sum(map(len, batch.values))
+        self._report(Inserted(table, partition, len(batch.values), size))
+        return True
 
-    async def _read_mark(self, generation: int) -> int:
-        return await self._patience.insist(
-            lambda: self._target.mark(self._log.table, generation, self._log.partition)
-        )
+    def _read_mark(self, generation: int) -> Awaitable[int]:
+        return self._target.mark(self._log.table, generation, self._log.partition)
 
     def _stalled(self, batch: Batch) -> FaultError:
         table = self._log.table

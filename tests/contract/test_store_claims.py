@@ -2,7 +2,6 @@
 
 import os
 import re
-import time
 from pathlib import Path
 
 import pytest
@@ -15,6 +14,7 @@ from streams.domain.identity import Claim, Verdict, judge, pack_claim, unpack_cl
 from streams.ports import Changes, Table
 from tests.builders import DAY_US, NOON_US
 from tests.contract.test_store_damage import open_store, place
+from tests.embedded_waiting import until
 
 KEYS = [b"%016d" % number for number in range(1_000)]
 WAIT_SECONDS = 30.0
@@ -46,10 +46,12 @@ def test_claims_go_by_time_without_a_scan_and_accounts_stay(
     store = open_store(tmp_path)
     for table in Table:
         store.write(table, 0, Changes([(key, b"x" * 32) for key in KEYS], 7))
-    deadline = time.monotonic() + WAIT_SECONDS
-    while any(store.read(Table.CLAIMS, 0, KEYS)):
-        assert time.monotonic() < deadline, "nothing has expired"
+
+    def expired() -> bool:
         compact(store, Table.CLAIMS)
+        return not any(store.read(Table.CLAIMS, 0, KEYS))
+
+    until(expired, "every claim expired", WAIT_SECONDS)
     compact(store, Table.ACCOUNTS)
     assert store.read(Table.ACCOUNTS, 0, KEYS) == [b"x" * 32] * len(KEYS)
 
@@ -73,10 +75,12 @@ def test_a_lost_offset_of_an_idle_partition_reads_the_changelog_from_its_beginni
     monkeypatch.setattr(databases, "CLAIM_SECONDS", 1)
     store = open_store(tmp_path)
     store.write(Table.CLAIMS, 0, Changes([(KEYS[0], b"x")], 7))
-    deadline = time.monotonic() + WAIT_SECONDS
-    while store.changelog_offset(Table.CLAIMS, 0) is not None:
-        assert time.monotonic() < deadline, "nothing has expired"
+
+    def expired() -> bool:
         compact(store, Table.CLAIMS)
+        return store.changelog_offset(Table.CLAIMS, 0) is None
+
+    until(expired, "the offset expired", WAIT_SECONDS)
     close(store)
     again = open_store(tmp_path)
     assert again.changelog_offset(Table.CLAIMS, 0) is None

@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,9 +22,10 @@ from schemas.topics import PREFLIGHTS, TRANSFERS
 from streams.app.audit import AuditOptions, run_audit
 from streams.audit.replay import Scope
 from streams.audit.report import PartitionReport, exit_code
+from tests.embedded_waiting import until_async
 from tests.installation import Installation
 from tests.integration.test_gateway import call, usage
-from tests.integration.test_gateway_decides import START_SECONDS, free_port
+from tests.integration.test_gateway_decides import LOOK_SECONDS, START_SECONDS, free_port
 from tests.tampering import alter_record
 
 if TYPE_CHECKING:
@@ -121,19 +123,20 @@ class Client:
 
     async def ready(self) -> None:
         """Returns when every account is answered for."""
-        async with asyncio.timeout(START_SECONDS):
-            for customer in CUSTOMERS:
-                while not await self._answers(f"/v1/customers/{customer}/budget"):
-                    pass
+        for customer in CUSTOMERS:
+            path = f"/v1/customers/{customer}/budget"
+            await until_async(
+                partial(self._answers, path),
+                f"an answer to {path}",
+                START_SECONDS,
+                LOOK_SECONDS,
+            )
 
     async def _answers(self, path: str) -> bool:
         try:
-            if (await call(self.url, "GET", path))[0] == 200:
-                return True
+            return (await call(self.url, "GET", path))[0] == 200
         except OSError:
-            pass
-        await asyncio.sleep(0.2)
-        return False
+            return False
 
     async def post(self, path: str, body: dict[str, Any]) -> Any:
         """An answer of 200."""
@@ -171,15 +174,17 @@ class Client:
 
     async def settled(self) -> None:
         """Returns when no hold is open whose time is over."""
-        async with asyncio.timeout(WAIT_SECONDS):
-            for customer in CUSTOMERS:
-                while await self._holds_for_three(customer):
-                    pass
+        for customer in CUSTOMERS:
+            await until_async(
+                partial(self._none_for_three, customer),
+                f"the end of {customer}'s hold for three",
+                WAIT_SECONDS,
+                LOOK_SECONDS,
+            )
 
-    async def _holds_for_three(self, customer: str) -> bool:
-        await asyncio.sleep(0.2)
+    async def _none_for_three(self, customer: str) -> bool:
         _, told = await call(self.url, "GET", f"/v1/customers/{customer}/holds")
-        return any(hold["amount"] == "3" for hold in told["holds"])
+        return all(hold["amount"] != "3" for hold in told["holds"])
 
 
 def test_what_two_owners_decided_is_equal(audited: Audited) -> None:

@@ -105,7 +105,7 @@ def test_a_sink_process_fills_the_tables_over_tls_with_its_own_rights(
             create_topics(sinks)
             total = fill(sinks, cycles=2, abort_every=0)
             sinks.start()
-            sinks.wait(lambda: sinks.count() >= total)
+            sinks.wait_rows(total)
             each = total // PARTITIONS
             assert sinks.exact() == dict.fromkeys(range(PARTITIONS), (each, each, each - 1))
         finally:

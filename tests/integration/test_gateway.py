@@ -23,6 +23,7 @@ from streams.app.keys import KeyWish, create_key
 from streams.embedded.endpoints import Endpoints
 from streams.errors import FaultError, SetupError
 from streams.settings import Settings
+from tests.embedded_waiting import until_async
 from tests.installation import Installation
 
 LOOPBACK = "127.0.0.1:0"
@@ -124,9 +125,11 @@ def test_once_there_is_a_key_nobody_is_let_in_without(installation: Installation
         try:
             assert (await call(url, "POST", "/v1/events", usage("e1", "acme")))[0] == 202
             made = await create_key(installation.settings, KeyWish("test", ["ingest"]))
-            async with asyncio.timeout(DEADLINE_SECONDS):
-                while (await call(url, "POST", "/v1/events", usage("e1", "acme")))[0] != 401:
-                    pass
+
+            async def refused() -> bool:
+                return (await call(url, "POST", "/v1/events", usage("e1", "acme")))[0] == 401
+
+            await until_async(refused, "a refusal of who has no key", DEADLINE_SECONDS)
             key = {"authorization": f"Bearer {made.text}"}
             assert (await call(url, "POST", "/v1/events", usage("e2", "acme"), key))[0] == 202
             status, told = await call(url, "GET", "/v1/customers/acme/budget", headers=key)

@@ -2,18 +2,22 @@
 worker, and one of its own that asks over the hop. What one was told, the other tells again."""
 
 import asyncio
+import itertools
 import socket
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from streams.embedded.endpoints import Endpoints
+from tests.embedded_waiting import until_async
 from tests.installation import Installation
 from tests.integration.test_gateway import call, usage
 
 START_SECONDS = 60.0
+LOOK_SECONDS = 0.2
 """A worker's start, its fences and leases included, on a busy machine."""
 
 
@@ -36,20 +40,20 @@ class Stack:
 
     async def ready(self) -> None:
         """Returns when both answer for every partition."""
-        async with asyncio.timeout(START_SECONDS):
-            for url in self.urls:
-                for customer in ("acme", "b", "c", "d", "e", "f"):
-                    while not await self._answers(url, f"/v1/customers/{customer}/budget"):
-                        pass
+        for url, customer in itertools.product(self.urls, ("acme", "b", "c", "d", "e", "f")):
+            path = f"/v1/customers/{customer}/budget"
+            await until_async(
+                partial(self._answers, url, path),
+                f"an answer to {path} at {url}",
+                START_SECONDS,
+                LOOK_SECONDS,
+            )
 
     async def _answers(self, url: str, path: str) -> bool:
         try:
-            if (await call(url, "GET", path))[0] == 200:
-                return True
+            return (await call(url, "GET", path))[0] == 200
         except OSError:
-            pass
-        await asyncio.sleep(0.2)
-        return False
+            return False
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from streams.cli.topics import generation
 from streams.embedded.endpoints import Endpoints
 from streams.errors import SetupError
 from tests.builders import json_of
+from tests.embedded_waiting import until_async
 from tests.installation import WAIT_SECONDS, Installation
 
 CUSTOMER = "acme"
@@ -38,9 +39,11 @@ async def delete(installation: Installation, topic: str) -> None:
     await admin.start()
     try:
         await admin.delete_topics([name])
-        async with asyncio.timeout(WAIT_SECONDS):
-            while name in await admin.list_topics():
-                pass
+
+        async def gone() -> bool:
+            return name not in await admin.list_topics()
+
+        await until_async(gone, f"a broker without {name}", WAIT_SECONDS)
     finally:
         await admin.close()
 

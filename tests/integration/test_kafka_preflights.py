@@ -8,10 +8,8 @@ import re
 import secrets
 import subprocess
 import sys
-import threading
-import time
 import urllib.request
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -26,6 +24,8 @@ from streams.adapters.clock import SystemClock
 from streams.adapters.groups import group_members
 from streams.app.asks import asks_group
 from streams.embedded.endpoints import Endpoints
+from streams.settings import Settings
+from tests.embedded_waiting import until
 from tests.installation import WAIT_SECONDS, Installation
 from tests.integration.test_gateway import call
 from tests.integration.test_gateway_decides import free_port
@@ -40,17 +40,6 @@ LOOK_SECONDS: Final = 0.1
 """Between two looks at a topic, which are work for a busy machine."""
 
 Place = tuple[int, int]
-
-
-def until(found: Callable[[], Any]) -> Any:
-    """What is found once it is there."""
-    deadline = time.monotonic() + WAIT_SECONDS
-    while True:
-        got = found()
-        if got:
-            return got
-        assert time.monotonic() < deadline, "nothing was found in time"
-        threading.Event().wait(LOOK_SECONDS)
 
 
 class Asking:
@@ -99,10 +88,28 @@ class Asking:
                 found.setdefault((told["ask_partition"], told["ask_offset"]), []).append(told)
         return found
 
+    def answered(
+        self, places: Sequence[Place], times: int = 1
+    ) -> dict[Place, list[dict[str, Any]]]:
+        """All answers, once each of these asks has had so many."""
+        found: dict[Place, list[dict[str, Any]]] = {}
+
+        def all_there() -> bool:
+            found.update(self.answers())
+            return all(len(found.get(place, ())) >= times for place in places)
+
+        until(
+            all_there,
+            lambda: f"{times} answers to each of {places}, but {found}",
+            WAIT_SECONDS,
+            LOOK_SECONDS,
+        )
+        return found
+
     def ask(self, *asks: dict[str, Any]) -> list[dict[str, Any]]:
         """Asks, and returns the first answer to each."""
         places = self.put([(one["customer_id"], json.dumps(one).encode()) for one in asks])
-        found = until(lambda: (a := self.answers()) and set(places) <= a.keys() and a)
+        found = self.answered(places)
         return [found[place][0] for place in places]
 
     def decisions(self, customer: str) -> list[dict[str, Any]]:
@@ -235,7 +242,7 @@ def test_what_is_no_ask_is_answered_and_nothing_waits_behind_it(asking: Asking) 
             ("emil", good),
         ]
     )
-    found = until(lambda: (a := asking.answers()) and set(places) <= a.keys() and a)
+    found = asking.answered(places)
     told = [found[place][0] for place in places]
     assert [one.get("code") for one in told] == [
         *("malformed", "unknown_field", "wrong_key", "wrong_key", None)
@@ -249,8 +256,7 @@ def test_gateways_share_the_partitions(asking: Asking) -> None:
     customers = [f"customer-{number}" for number in range(12)]
     assert {partition_of(name.encode(), PARTITIONS) for name in customers} == {0, 1}
     settings = asking.installation.settings
-    bootstrap, group = str(settings.kafka_bootstrap), asks_group(settings)
-    until(lambda: asyncio.run(group_members(bootstrap, group)) == 2)
+    wait_members(settings, 2)
     rounds = iter(range(1_000))
 
     def both() -> bool:
@@ -259,7 +265,22 @@ def test_gateways_share_the_partitions(asking: Asking) -> None:
         assert all(one["approved"] for one in told)
         return all(asyncio.run(asked(url)) for url in asking.urls)
 
-    until(both)
+    until(both, "both gateways have answered asks", WAIT_SECONDS, LOOK_SECONDS)
+
+
+def wait_members(settings: Settings, count: int) -> None:
+    """Returns when so many gateways share the asks."""
+    bootstrap, group = str(settings.kafka_bootstrap), asks_group(settings)
+
+    def members() -> int:
+        return asyncio.run(group_members(bootstrap, group))
+
+    until(
+        lambda: members() == count,
+        lambda: f"{count} members of {group}, but {members()}",
+        WAIT_SECONDS,
+        LOOK_SECONDS,
+    )
 
 
 async def asked(url: str) -> bool:
@@ -330,18 +351,18 @@ def test_a_gateway_killed_between_decision_and_position_leaves_one_decision(alon
             ("bert", json.dumps(preflight("bert", "k1", ask_before=patience(1))).encode()),
         ]
     )
-    [told] = until(lambda: alone.answers().get(late))
+    [told] = alone.answered([late])[late]
     assert (told["kind"], told["code"]) == ("problem", "too_late")
     assert waiting not in alone.answers()
     alone.installation.start_worker()
-    [first] = until(lambda: alone.answers().get(waiting))
+    [first] = alone.answered([waiting])[waiting]
     assert first["approved"] is True
 
     gateway.kill()
     gateway.wait()
     rewind(alone.installation)
     alone.start_gateway("heir")
-    both = until(lambda: (a := alone.answers().get(waiting)) and len(a) == 2 and a)
+    both = alone.answered([waiting], times=2)[waiting]
     assert [one["replayed"] for one in both] == [False, True]
     assert {one["reservation_id"] for one in both} == {first["reservation_id"]}
     assert len(alone.decisions("acme")) == 1
@@ -361,7 +382,7 @@ def rewind(installation: Installation) -> None:
     one. Kafka takes that from a group without members, so after the session of the dead one."""
     settings = installation.settings
     bootstrap, group = str(settings.kafka_bootstrap), asks_group(settings)
-    until(lambda: asyncio.run(group_members(bootstrap, group)) == 0)
+    wait_members(settings, 0)
 
     async def store() -> None:
         topic = ASKS.full_name(settings.topic_prefix)

@@ -3,18 +3,15 @@ for each role nothing but the rights of its row."""
 
 import asyncio
 import contextlib
-import os
 import shlex
-import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 import pytest
-from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import TopicAuthorizationFailedError
 from pydantic import SecretStr
 
@@ -22,117 +19,26 @@ from schemas.client import Spooled
 from schemas.client.kafka_access import KafkaAccess, client_options
 from schemas.client.kafka_sender import KafkaSender
 from schemas.topics import LEDGER, OWNERS, PREFLIGHTS, TOPICS, Topic
-from streams.adapters.clickhouse import ClickHouse
-from streams.app.installation import create_topics, import_prices
-from streams.app.rights import ROLES, acls, give, topic_rights
-from streams.cli import main
-from streams.embedded.endpoints import Endpoints
+from streams.app.rights import topic_rights
 from streams.embedded.ports import pick_free_ports
-from streams.settings import Settings
 from tests.authority import Authority
 from tests.client_fakes import record
 from tests.embedded_waiting import until
 from tests.integration.test_gateway import call, usage
 from tests.kafka_guide import blocks
-from tests.secured import ADMINISTRATOR, PLAIN_USER, SCRAM, SecuredBroker, secured_broker
-from tests.sinks import migrated_database
-
-Command = Callable[..., tuple[int, str, str]]
-"""Settings and words of a command line to exit code, stdout, stderr."""
-
-WAIT_SECONDS: Final = 90.0
-"""A deadline for processes that start on a busy machine."""
-
-
-@dataclass
-class Roles:
-    """The installation: settings of each role, and the processes that were started for it."""
-
-    broker: SecuredBroker
-    settings: Settings
-    clickhouse: ClickHouse
-    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
-
-    def of(self, role: str, **more: Any) -> Settings:
-        """The settings of a process of this role: its own user, its own password."""
-        user = f"tollgate-{role}" if role in ROLES else role
-        own = {
-            "kafka_sasl_username": user,
-            "kafka_sasl_password": SecretStr(self.broker.passwords[user]),
-        }
-        return self.settings.model_copy(update=own | more)
-
-    def start(self, role: str, **more: Any) -> None:
-        """The process of a role, with a log of its name."""
-        with (self.settings.home / f"{role}.log").open("ab") as log:
-            self.processes[role] = subprocess.Popen(
-                [sys.executable, "-m", "streams", role],
-                env=os.environ | self.of(role, **more).environment(),
-                stdout=log,
-                stderr=subprocess.STDOUT,
-                stdin=subprocess.DEVNULL,
-            )
-
-    def logs(self) -> str:
-        """What all of them have logged."""
-        return "".join(path.read_text("utf-8") for path in self.settings.home.glob("*.log"))
-
-    def stop(self) -> dict[str, int]:
-        """Asks all to stop; returns their exit codes."""
-        for process in self.processes.values():
-            process.send_signal(signal.SIGTERM)
-        return {role: process.wait(WAIT_SECONDS) for role, process in self.processes.items()}
+from tests.secured import ADMINISTRATOR, PLAIN_USER, SCRAM
+from tests.secured_roles import WAIT_SECONDS, Command, Roles, command_in, refused, secured_roles
 
 
 @pytest.fixture(scope="module")
 def roles(stack: Any, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Roles]:
-    """Topics made by the operator, after the administrator has given everybody their rights."""
-    endpoints: Endpoints = stack.endpoints()
-    folder = tmp_path_factory.mktemp("secured")
-    home = folder / "home"
-    home.mkdir()
-    name = f"secured{os.getpid()}"
-    users = [f"tollgate-{role}" for role in ROLES]
-    with secured_broker(folder, users) as broker, migrated_database(endpoints, name) as clickhouse:
-        settings = Settings(
-            home=home,
-            kafka_bootstrap=f"localhost:{broker.port}",
-            kafka_security_protocol="sasl_ssl",
-            kafka_sasl_mechanism="SCRAM-SHA-512",
-            kafka_tls_ca=broker.authority.certificate,
-            partitions=2,
-            clickhouse_url=endpoints.clickhouse_url,
-            clickhouse_user=endpoints.clickhouse_user,
-            clickhouse_password=SecretStr(endpoints.clickhouse_password),
-            clickhouse_database=name,
-            sink_linger_ms=20,
-        )
-        made = Roles(broker, settings, clickhouse)
-        try:
-            everybody = [acl for role in ROLES for acl in acls(settings, role, f"tollgate-{role}")]
-            asyncio.run(give(made.of(ADMINISTRATOR), tuple(everybody)))
-            asyncio.run(create_topics(made.of("operator")))
-            asyncio.run(import_prices(made.of("operator")))
-            yield made
-        finally:
-            for process in made.processes.values():
-                if process.poll() is None:
-                    process.kill()
-                process.wait()
+    with secured_roles(stack.endpoints(), tmp_path_factory.mktemp("secured")) as made:
+        yield made
 
 
 @pytest.fixture
 def run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
-    """Runs a command with these settings in this process."""
-
-    def command(settings: Settings, *words: str) -> tuple[int, str, str]:
-        for name, text in settings.environment().items():
-            monkeypatch.setenv(name, text)
-        code = main.run(words)
-        out, error = capsys.readouterr()
-        return code, out, error
-
-    return command
+    return command_in(monkeypatch, capsys)
 
 
 @pytest.mark.timeout(600)
@@ -177,18 +83,6 @@ async def sent_by_producer(roles: Roles) -> Any:
         return await sender.send([Spooled(1, made.topic, made.key, made.value)])
     finally:
         await sender.close()
-
-
-async def refused(access: KafkaAccess, topics: list[str]) -> set[str]:
-    """Which of the topics a client may not append to; what it may, it appends to."""
-    async with AIOKafkaProducer(**client_options(access)) as producer:
-        found = set()
-        for topic in topics:
-            try:
-                await producer.send_and_wait(topic, b"{}", key=b"acme", partition=0)
-            except TopicAuthorizationFailedError:
-                found.add(topic)
-        return found
 
 
 def test_a_producer_cannot_write_what_only_a_worker_may_say(roles: Roles) -> None:

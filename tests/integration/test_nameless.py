@@ -2,7 +2,6 @@
 whichever comes first, or become dead letters; and the audit finds nothing."""
 
 import asyncio
-import time
 from base64 import b64decode
 from pathlib import Path
 from typing import Any, Final
@@ -18,6 +17,7 @@ from streams.adapters.catalog import append_catalog, read_catalog
 from streams.app.audit import AuditOptions, run_audit
 from streams.app.installation import default_rules
 from streams.embedded.endpoints import Endpoints
+from tests.embedded_waiting import until
 from tests.installation import Installation
 from tests.nameless import binding, nameless_signal, nameless_usage
 
@@ -47,9 +47,19 @@ def billed(installation: Installation) -> dict[str, tuple[str, int]]:
 
 
 def wait_billed(installation: Installation, count: int) -> dict[str, tuple[str, int]]:
-    deadline = time.monotonic() + WAIT_SECONDS
-    while len(found := billed(installation)) < count:
-        assert time.monotonic() < deadline, (found, installation.log_text())
+    found: dict[str, tuple[str, int]] = {}
+
+    def enough() -> bool:
+        found.update(billed(installation))
+        return len(found) >= count
+
+    until(
+        enough,
+        lambda: (
+            f"{count} events billed, but {found}; the worker said:\n{installation.log_text()}\n"
+        ),
+        WAIT_SECONDS,
+    )
     return found
 
 
@@ -126,10 +136,11 @@ def test_an_event_whose_customer_nobody_names_is_a_dead_letter_without_anything_
     installation.start_worker()
     body = nameless_usage("t1", "e1")
     produce(installation, body)
-    deadline = time.monotonic() + WAIT_SECONDS
-    while not (letters := installation.dead_letters()):
-        assert time.monotonic() < deadline, installation.log_text()
-    (letter,) = letters
+    (letter,) = until(
+        installation.dead_letters,
+        lambda: f"a dead letter; the worker said:\n{installation.log_text()}\n",
+        WAIT_SECONDS,
+    )
     assert letter.code is RejectCode.NO_CUSTOMER
     assert codec.decode_unassigned(b64decode(letter.record_value or "")) == body
     assert sum(cycle.timed_out for cycle in cycles(installation)) == 1

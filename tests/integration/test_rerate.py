@@ -7,7 +7,6 @@ import random
 import secrets
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -46,6 +45,7 @@ from tests.builders import (
     state,
     usage,
 )
+from tests.embedded_waiting import until
 from tests.installation import Installation
 from tests.property.seed import SEED
 from tests.sinks import drain, migrated_database
@@ -289,15 +289,17 @@ def tollgate(
     return command_of(installation, monkeypatch, capsys)
 
 
-def until(command: Command, arguments: Sequence[str], seen: Callable[[int, str], bool]) -> str:
+def output(command: Command, arguments: Sequence[str], wanted: Callable[[int, str], bool]) -> str:
     """The output of a command once it is as wanted."""
-    deadline = time.monotonic() + WAIT_SECONDS
-    while True:
-        code, out, err = command(*arguments)
-        if seen(code, out):
-            return out
-        assert time.monotonic() < deadline, out + err
-        time.sleep(0.1)  # noqa: TID251 - polls other processes under a deadline
+    last: tuple[int, str, str] = (0, "", "")
+
+    def asked() -> bool:
+        nonlocal last
+        last = command(*arguments)
+        return wanted(*last[:2])
+
+    until(asked, lambda: f"{' '.join(arguments)}, last {last}", WAIT_SECONDS, 0.1)
+    return last[1]
 
 
 def test_usage_without_a_price_is_found_priced_corrected_once_and_audited(
@@ -311,7 +313,7 @@ def test_usage_without_a_price_is_found_priced_corrected_once_and_audited(
         fields = {"provider": "house", "model": "own-1", "tokens": {"input": 100_000}}
         events = [json_of(customer, f"e{n}", fields) for n in range(4)]
         installation.produce(USAGE.name, events, key=customer)
-    waiting = until(tollgate, ["prices", "unknown", "--json"], lambda _, out: '"events": 8' in out)
+    waiting = output(tollgate, ["prices", "unknown", "--json"], lambda _, out: '"events": 8' in out)
     assert json.loads(waiting)["provisional"] == "12"
     assert tollgate("prices", "show", "own-1", "--provider=house")[0] == 1
     code, out, _ = tollgate(
@@ -331,7 +333,7 @@ def test_usage_without_a_price_is_found_priced_corrected_once_and_audited(
     code, out, _ = tollgate("rerate", "--apply", "--json")
     assert (code, json.loads(out)["appended"]) == (0, 8)
     # Until its rows are there, another run is refused or finds nothing.
-    done = until(tollgate, ["rerate", "--json"], lambda code, _: code == 0)
+    done = output(tollgate, ["rerate", "--json"], lambda code, _: code == 0)
     assert json.loads(done)["looked_at"] == 0
     left = json.loads(tollgate("budget", "acme", "--json")[1])
     assert left["used"]["charged"] == {"USD": "4"}

@@ -260,7 +260,7 @@ def test_sink_processes_that_are_killed_fill_the_table_with_what_the_topic_holds
 
     asyncio.run(tell([override(1, customer_id="acme"), key(1), override(2)]))
     process = sinks.start()
-    sinks.wait(lambda: sinks.count(TABLE) >= 1)
+    sinks.wait_rows(1, TABLE)
     process.kill()
     process.wait()
     asyncio.run(tell([override(3)]))
@@ -279,7 +279,7 @@ def test_sink_processes_that_are_killed_fill_the_table_with_what_the_topic_holds
         found[:] = [tuple(row) for row in answer.rows]
         return len(found) >= len(wanted)
 
-    sinks.wait(all_there)
+    sinks.wait(all_there, "all records of the catalog")
     process.send_signal(signal.SIGTERM)
     assert process.wait(WAIT_SECONDS) == 0, sinks.log_text()
     assert [row[0] for row in found] == [row[0] for row in wanted], found

@@ -3,7 +3,7 @@
 import asyncio
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -19,6 +19,7 @@ from streams.ports import OutboundLog
 from streams.sink.loop import Inserted, PartitionSink
 from streams.sink.patience import Patience
 from streams.sink.rows import BatchLimits
+from tests.embedded_waiting import until_async
 from tests.outbound import append
 from tests.sink_processes import (
     CYCLES,
@@ -52,14 +53,14 @@ def test_sinks_killed_in_mid_load_lose_and_double_nothing(sinks: Sinks) -> None:
     for kill in range(KILLS):
         process = sinks.start()
         due = sinks.count() + 1 + kill * 300
-        sinks.wait(lambda due=due: sinks.count() >= min(due, total))  # type: ignore[misc]
+        sinks.wait_rows(min(due, total))
         process.kill()
         process.wait()
     sinks.start()
-    sinks.wait(lambda: sinks.count() >= total)
+    sinks.wait_rows(total)
     assert_exact(sinks, total)
     total = fill(sinks, CYCLES, 3)
-    sinks.wait(lambda: sinks.count() >= total)
+    sinks.wait_rows(total)
     assert_exact(sinks, total)
 
 
@@ -76,7 +77,8 @@ def test_both_topics_reach_their_tables_and_sigterm_ends_a_sink_cleanly(sinks: S
     bootstrap = str(sinks.settings.kafka_bootstrap)
     asyncio.run(append(bootstrap, topic, [[(0, letter) for letter in letters]]))
     process = sinks.start()
-    sinks.wait(lambda: sinks.count() >= total and sinks.count("dead_letters") >= 3)
+    sinks.wait_rows(total)
+    sinks.wait_rows(3, "dead_letters")
     process.send_signal(signal.SIGTERM)
     assert process.wait(WAIT_SECONDS) == 0, sinks.log_text()
     assert_exact(sinks, total)
@@ -87,12 +89,12 @@ def test_a_dropped_table_is_filled_again_though_kafka_remembers_the_end(sinks: S
     create_topics(sinks)
     total = fill(sinks, cycles=3)
     process = sinks.start()
-    sinks.wait(lambda: sinks.count() >= total)
+    sinks.wait_rows(total)
     process.send_signal(signal.SIGTERM)
     assert process.wait(WAIT_SECONDS) == 0, sinks.log_text()
     sinks.clickhouse.execute("TRUNCATE TABLE ledger")
     sinks.start()
-    sinks.wait(lambda: sinks.count() >= total)
+    sinks.wait_rows(total)
     assert_exact(sinks, total)
 
 
@@ -102,11 +104,11 @@ def test_a_clickhouse_that_is_killed_in_mid_load_delays_rows_and_nothing_else(
     create_topics(sinks)
     total = fill(sinks)
     process = sinks.start()
-    sinks.wait(lambda: sinks.count() > 0)
+    sinks.wait_rows(1)
     restarts = stack.supervisor.restarts("clickhouse")
     os.kill(stack.endpoints().pids["clickhouse"], signal.SIGKILL)
     stack.supervisor.wait_ready("clickhouse", restarts=restarts + 1)
-    sinks.wait(lambda: sinks.count() >= total)
+    sinks.wait_rows(total)
     assert process.poll() is None, sinks.log_text()
     assert_exact(sinks, total)
 
@@ -141,25 +143,18 @@ async def _serve_until(sinks: Sinks, count: int, wanted: int) -> None:
         limits = BatchLimits(rows_max=50, bytes_max=1_000_000)
         await PartitionSink(log, target, limits, patience, seen.append).run()
 
-    async def until(condition: Callable[[], bool]) -> None:
-        async with asyncio.timeout(WAIT_SECONDS):
-            while not condition():  # noqa: ASYNC110 - asks another process
-                await asyncio.sleep(0.02)
-
     running: list[tuple[asyncio.Event, asyncio.Task[None]]] = []
     for number in range(count):
         source, stop = LedgerSource(source_options(sinks.settings, bootstrap)), asyncio.Event()
         running.append((stop, asyncio.ensure_future(source.run(serve, stop))))
-        await until(lambda source=source: source.partitions() > 0)  # type: ignore[misc]
-        before = len(seen)
-        await until(lambda before=before, number=number: len(seen) > before or number > 0)  # type: ignore[misc]
+        await until_async(source.partitions, f"partitions for sink {number}", WAIT_SECONDS)
+        if number == 0:
+            await until_async(lambda: seen, "an insert of the first sink", WAIT_SECONDS)
     for stop, task in running[1:]:
         stop.set()
         await task
     # Not by what was reported: an insert that a rebalance overtook counts and is told by nobody.
-    async with asyncio.timeout(WAIT_SECONDS):
-        while await asyncio.to_thread(sinks.count) < wanted:  # noqa: ASYNC110 - asks another process
-            await asyncio.sleep(0.02)
+    await asyncio.to_thread(sinks.wait_rows, wanted)
     running[0][0].set()
     await running[0][1]
 

@@ -58,7 +58,7 @@ def test_a_table_restored_from_a_backup_older_than_the_committed_offsets_is_fill
     create_topics(sinks)
     total = fill(sinks, cycles=3)
     process = sinks.start()
-    sinks.wait(lambda: sinks.count() >= total)
+    sinks.wait_rows(total)
     process.send_signal(signal.SIGTERM)
     assert process.wait(WAIT_SECONDS) == 0, sinks.log_text()
     # The backup: all but the last rows of each partition; Kafka's offsets say that nothing is due.
@@ -67,7 +67,7 @@ def test_a_table_restored_from_a_backup_older_than_the_committed_offsets_is_fill
     sinks.clickhouse.execute("DROP TABLE ledger SYNC")
     sinks.clickhouse.execute("RENAME TABLE backup TO ledger")
     sinks.start()
-    sinks.wait(lambda: sinks.count() >= total)
+    sinks.wait_rows(total)
     assert_exact(sinks, total)
 
 
@@ -91,11 +91,11 @@ def test_a_clickhouse_without_room_delays_rows_and_the_sink_says_so(sinks: Sinks
     room = "ALTER TABLE ledger MODIFY SETTING min_free_disk_bytes_to_perform_insert = {}"
     sinks.clickhouse.execute(room.format(2**60))
     process = sinks.start()
-    sinks.wait(lambda: "trying again for up to 60 s" in sinks.log_text())
+    sinks.wait(lambda: "trying again for up to 60 s" in sinks.log_text(), "a sink that tries again")
     assert "free bytes" in sinks.log_text() or "space" in sinks.log_text()
     assert sinks.count() == 0
     sinks.clickhouse.execute(room.format(0))
-    sinks.wait(lambda: sinks.count() >= total)
+    sinks.wait_rows(total)
     assert process.poll() is None, sinks.log_text()
     assert_exact(sinks, total)
 
@@ -108,7 +108,7 @@ def test_a_clickhouse_that_stands_still_does_not_fill_the_memory_of_a_sink(
     create_topics(sinks)
     process = sinks.start()
     fill(sinks, cycles=1)
-    sinks.wait(lambda: sinks.count() == PARTITIONS * CYCLE)
+    sinks.wait(lambda: sinks.count() == PARTITIONS * CYCLE, "the first cycle's rows")
     total = PARTITIONS * (CYCLE + BACKLOG_ROWS)
     before = psutil.Process(process.pid).memory_info().rss
     server = stack.endpoints().pids["clickhouse"]
@@ -127,10 +127,11 @@ def test_a_clickhouse_that_stands_still_does_not_fill_the_memory_of_a_sink(
 
             return look
 
-        sinks.wait(seen_for(5.0))  # Long enough to fetch all of it several times over.
+        # Long enough to fetch all of it several times over.
+        sinks.wait(seen_for(5.0), "the memory watched")
     finally:
         os.kill(server, signal.SIGCONT)
-    sinks.wait(lambda: sinks.count() >= total)
+    sinks.wait_rows(total)
     assert_exact(sinks, total)
     print(f"{(peak[0] - before) / 2**20:.0f} MiB more while ClickHouse stood still")
     assert peak[0] - before < MEMORY_BYTES_MAX
@@ -160,7 +161,7 @@ def test_a_sink_whose_topics_were_made_anew_stops_and_says_which(sinks: Sinks) -
     create_topics(sinks)
     total = fill(sinks, cycles=1)
     first = sinks.start()
-    sinks.wait(lambda: sinks.count() >= total)
+    sinks.wait_rows(total)
     first.send_signal(signal.SIGTERM)
     assert first.wait(WAIT_SECONDS) == 0
     asyncio.run(make_anew(sinks, LEDGER.full_name(sinks.settings.topic_prefix)))
@@ -209,7 +210,7 @@ def test_rows_are_visible_within_two_seconds_of_their_commit(sinks: Sinks) -> No
     create_topics(sinks)
     fill(sinks, cycles=1)
     sinks.start()
-    sinks.wait(lambda: sinks.count() == PARTITIONS * CYCLE)
+    sinks.wait(lambda: sinks.count() == PARTITIONS * CYCLE, "the first cycle's rows")
     delays = asyncio.run(_delays(sinks, 100, pause_seconds=0.05))
     p99 = sorted(delays)[98]
     print(f"rows arrive after {sorted(delays)[49]:.2f} s (median), {p99:.2f} s (p99)")

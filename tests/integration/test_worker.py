@@ -17,7 +17,8 @@ from schemas.times import format_time
 from schemas.topics import BUDGETS, SIGNALS, USAGE
 from streams.embedded.endpoints import Endpoints
 from tests.builders import json_of
-from tests.installation import Installation
+from tests.embedded_waiting import until
+from tests.installation import WAIT_SECONDS, Installation
 
 CODECS = (None, "gzip", "snappy", "lz4", "zstd")
 CUSTOMER = "acme"
@@ -184,8 +185,16 @@ def test_kill_9_in_mid_load_loses_and_doubles_nothing(installation: Installation
 
 def wait_for_cycles(installation: Installation, more_than: int) -> None:
     """Returns in the middle of things: some cycles are committed, others are on their way."""
-    while len(cycle_entries(installation.entries())) <= more_than:
+
+    def found() -> int:
         assert all(worker.poll() is None for worker in installation.workers[-1:])
+        return len(cycle_entries(installation.entries()))
+
+    until(
+        lambda: found() > more_than,
+        lambda: f"more than {more_than} cycles, but {found()}",
+        WAIT_SECONDS,
+    )
 
 
 def test_two_workers_share_the_partitions_and_one_takes_over(installation: Installation) -> None:

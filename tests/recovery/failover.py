@@ -28,6 +28,7 @@ from schemas.partitioner import partition_of
 from schemas.topics import LEDGER, USAGE
 from streams.embedded.endpoints import Endpoints
 from tests.builders import json_of
+from tests.embedded_waiting import until_async
 from tests.installation import Installation
 from tests.integration.embedded_stack import running_stack
 
@@ -81,11 +82,11 @@ class Watch:
 
     async def until(self, condition: Callable[[], bool], what: str) -> None:
         """Returns when a condition holds."""
-        deadline = time.monotonic() + WAIT_SECONDS
-        while not condition():
-            if time.monotonic() > deadline:
-                raise TimeoutError(what)
-            await asyncio.sleep(0.01)
+
+        def told() -> str:
+            return f"{what}; cycles seen {[len(seen) for seen in self.seen.values()]}"
+
+        await until_async(condition, told, WAIT_SECONDS, 0.01)
 
     async def steady(self) -> None:
         """Returns when every partition has gone on for a while."""

@@ -38,7 +38,7 @@ from streams.bench.events import Workload, bench_records, yesterday_us
 from streams.bench.preflight_stack import probes
 from streams.embedded.endpoints import Endpoints
 from streams.embedded.ports import pick_free_ports
-from tests.embedded_waiting import until
+from tests.embedded_waiting import until, until_async
 from tests.installation import Installation
 from tests.integration.embedded_stack import running_stack
 from tests.recovery.agents import call, wait_answering
@@ -180,14 +180,19 @@ async def all_committed(installation: Installation) -> None:
         kafka_bootstrap(settings), settings.topic_prefix, settings.app_id, settings.partitions
     ) as positions:
         ends = await positions.end_offsets()
-        deadline = time.monotonic() + WAIT_SECONDS
-        while True:
+        behind: dict[object, tuple[int, int]] = {}
+
+        async def reached() -> bool:
             committed = await positions.committed()
-            if all(committed.get(place, 0) >= end for place, end in ends.items()):
-                return
-            if time.monotonic() > deadline:
-                raise TimeoutError("all usage is committed")
-            await asyncio.sleep(POLL_SECONDS)
+            behind.clear()
+            for place, end in ends.items():
+                if committed.get(place, 0) < end:
+                    behind[place] = (committed.get(place, 0), end)
+            return not behind
+
+        await until_async(
+            reached, lambda: f"all usage committed (at, end): {behind}", WAIT_SECONDS, POLL_SECONDS
+        )
 
 
 def cpu_seconds(process: subprocess.Popen[bytes]) -> float:

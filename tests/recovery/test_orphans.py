@@ -4,7 +4,6 @@ import asyncio
 import contextlib
 import os
 import signal
-import time
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +18,7 @@ from schemas.topics import ACCOUNTS_CHANGELOG, LEDGER
 from streams.adapters.orphans import close_orphans, open_places
 from streams.embedded.endpoints import Endpoints
 from streams.errors import FaultError
+from tests.embedded_waiting import until_async
 from tests.installation import WAIT_SECONDS, Installation
 from tests.recovery.cases import check_books, one_partition, produce, wait_paused
 
@@ -103,10 +103,12 @@ async def leave_orphan(installation: Installation, topic: str, value: bytes) -> 
     bootstrap = str(installation.settings.kafka_bootstrap)
     place = TopicPartition(installation.settings.topic_prefix + topic, 0)
     await verify_partitions(bootstrap, on=False)
-    deadline = time.monotonic() + WAIT_SECONDS
     try:
-        while not await rolled_back(installation, place, value):
-            assert time.monotonic() < deadline, "the broker still asks its coordinator"
+        await until_async(
+            lambda: rolled_back(installation, place, value),
+            "a broker that does not ask its coordinator any more",
+            WAIT_SECONDS,
+        )
     finally:
         await verify_partitions(bootstrap, on=True)
     assert await open_places(bootstrap, [place]) == [place]

@@ -1,7 +1,6 @@
 """Waiting until everything that was sent has arrived: decided, committed, visible, inserted."""
 
 import asyncio
-import time
 from collections.abc import Iterable
 from typing import Final
 
@@ -21,7 +20,7 @@ from schemas.topics import (
 from streams.adapters.clickhouse import ClickHouse
 from streams.adapters.groups import group_offsets
 from streams.settings import Settings
-from tests.embedded_waiting import until
+from tests.embedded_waiting import until, until_async
 from tests.installation import Installation
 from tests.soak.fleet import Fleet
 from tests.soak.shares import all_closed
@@ -78,19 +77,22 @@ async def _drain_group(settings: Settings, topics: Iterable[Topic]) -> None:
     await admin.start()
     try:
         ends = await consumer.end_offsets(places)
-        deadline = time.monotonic() + DRAIN_SECONDS
-        while True:
+        behind: dict[str, tuple[int, int]] = {}
+
+        async def all_committed() -> bool:
             found = await group_offsets(admin, settings.app_id, places)
             at = {tp: max(0, offset) for tp, offset in found.items()}
-            behind = {
-                f"{tp.topic[len(prefix) :]}-{tp.partition}": (at[tp], end)
+            behind.clear()
+            behind.update(
+                (f"{tp.topic[len(prefix) :]}-{tp.partition}", (at[tp], end))
                 for tp, end in ends.items()
                 if at[tp] < end
-            }
-            if not behind:
-                return
-            assert time.monotonic() < deadline, f"not consumed (committed, end): {behind}"
-            await asyncio.sleep(0.2)
+            )
+            return not behind
+
+        await until_async(
+            all_committed, lambda: f"consumed (committed, end): {behind}", DRAIN_SECONDS, 0.2
+        )
     finally:
         await admin.close()
         await consumer.stop()
@@ -112,18 +114,24 @@ async def _settle(settings: Settings) -> None:
     await everything.start()
     await visible.start()
     try:
-        deadline = time.monotonic() + DRAIN_SECONDS
-        while True:
+        open_ones: dict[str, tuple[int, int]] = {}
+
+        async def all_ended() -> bool:
             seen, ends = await visible.end_offsets(places), await everything.end_offsets(places)
-            open_ones = {
-                f"{tp.topic[len(prefix) :]}-{tp.partition}": (seen[tp], ends[tp])
+            open_ones.clear()
+            open_ones.update(
+                (f"{tp.topic[len(prefix) :]}-{tp.partition}", (seen[tp], ends[tp]))
                 for tp in places
                 if seen[tp] < ends[tp]
-            }
-            if not open_ones:
-                return
-            assert time.monotonic() < deadline, f"open transactions (visible, end): {open_ones}"
-            await asyncio.sleep(0.2)
+            )
+            return not open_ones
+
+        await until_async(
+            all_ended,
+            lambda: f"all transactions ended (visible, end): {open_ones}",
+            DRAIN_SECONDS,
+            0.2,
+        )
     finally:
         await visible.stop()
         await everything.stop()

@@ -1,23 +1,18 @@
-"""Carrying over: what is to be said in the new installation, what of it stands there already, and
-whether its workers made of it what the old installation had.
+"""Carrying over, in order: what the old installation leaves (`reading`, `resting`), what is to be
+said of it in the new one (`catalog`, `saying`), and what the new workers made of that
+(`comparing`). Here it is decided whether that may be written, and it is written.
 
 The order makes every step safe to repeat: the catalog with rules that grant no plan, then what the
 customers have, then, once it is decided and found equal, the rules as they were.
 """
 
 import asyncio
-import json
 import time
-from base64 import b64decode
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from threading import Event
-from typing import Any, Final, Literal, cast
+from typing import Any, Final, Literal
 
-from schemas import codec
-from schemas.limits import REASON_CHARS_MAX
-from schemas.times import format_time, parse_time_us
-from schemas.topics import BUDGETS, DEAD_LETTERS, PAID_CATALOGUE
+from schemas.topics import BUDGETS, PAID_CATALOGUE
 from streams.adapters.books import open_books, read_bounds
 from streams.adapters.catalog import append_catalog, read_catalog_into
 from streams.adapters.clock import SystemClock
@@ -26,22 +21,15 @@ from streams.adapters.groups import group_members
 from streams.adapters.positions import InboundPositions
 from streams.adapters.producer import append_facts
 from streams.app.addresses import kafka_bootstrap
-from streams.app.administration import Kind, Planned, plan
 from streams.app.carry.catalog import CatalogPlan, plan_catalog
+from streams.app.carry.comparing import compare_accounts, numbers_that_begin_anew, read_refused
 from streams.app.carry.reading import Left, Show, read_left, read_rows
 from streams.app.carry.resting import Open, judge_billing, open_ends, written_early
+from streams.app.carry.saying import ToSay, read_standing, to_say
 from streams.app.generations import recorded_generation
 from streams.domain.budget import available
-from streams.domain.carrying import (
-    Carried,
-    account_differences,
-    carried_account,
-    carried_task,
-    event_id,
-)
 from streams.domain.rate_cards import RateShelf
-from streams.errors import SetupError
-from streams.invoicing.billing import Billing, Plain, place_of
+from streams.errors import RightsError, SetupError
 from streams.settings import Settings
 
 PREFIX_CHARS_MAX: Final = 60
@@ -91,7 +79,8 @@ def carry_over(
     """Brings an installation to where another one under `from_prefix` on the same brokers stands.
 
     May be given again at any time, also after it was interrupted. Raises SetupError where the new
-    installation was used already or the old one went on, and TransientError.
+    installation was used already or the old one went on, or where this user of Kafka lacks a right,
+    and TransientError.
     """
     if from_prefix == settings.topic_prefix or len(from_prefix) > PREFIX_CHARS_MAX:
         raise SetupError(
@@ -105,11 +94,20 @@ def carry_over(
             action="Give the new installation a TOLLGATE_APP_ID of its own.",
         )
     old = settings.model_copy(update={"topic_prefix": from_prefix, "app_id": from_app_id})
-    asyncio.run(_check_group(old))
-    left, now = read_left(old, show), read_left(settings, lambda _done, _total: None)
-    return _Run(settings, left, now, wait_seconds).run(
-        dry_run=dry_run, invoices_later=invoices_later
-    )
+    try:
+        asyncio.run(_check_group(old))
+        left, now = read_left(old, show), read_left(settings, lambda _done, _total: None)
+        return _Run(settings, left, now, wait_seconds).run(
+            dry_run=dry_run, invoices_later=invoices_later
+        )
+    except RightsError as error:
+        raise SetupError(
+            error.message,
+            action="Check both prefixes. An operator gets the rights for this by `tollgate topics "
+            f"acls --role operator --user USER --from-prefix {from_prefix} --from-app-id "
+            f"{from_app_id} --apply`, given with the settings of the new installation as a super "
+            "user of Kafka; then give the command again.",
+        ) from error
 
 
 async def _check_group(old: Settings) -> None:
@@ -131,134 +129,53 @@ class _Run:
         self._bootstrap = kafka_bootstrap(settings)
         self._left, self._now = left, now
         self._wait_seconds = wait_seconds
-        self._there = self._said()
-        self._as_of_us = self._moment()
+        self._standing = read_standing(now, left.origin)
+        # As of when the old rows are read, a run before has fixed: the old workers may have been
+        # started again to close periods.
+        fixed = self._standing.as_of_us
+        self._as_of_us = left.rows.domain_time_us if fixed is None else fixed
         self._report = CarryReport(
             left.origin, left.partitions, now.partitions, self._as_of_us, len(left.rows.accounts)
         )
 
     def run(self, *, dry_run: bool, invoices_later: bool) -> CarryReport:
-        report, left = self._report, self._left
+        report, left, now = self._report, self._left, self._now
         members = asyncio.run(group_members(self._bootstrap, left.settings.app_id))
         billed = judge_billing(left, SystemClock().now_us())
         report.open = open_ends(left, members, billed, invoices_later=invoices_later)
-        planned = self._planned(billed.later)
-        catalog = plan_catalog(left, self._now)
+        said = to_say(left, billed.later, self._as_of_us, now.partitions)
+        catalog = plan_catalog(left, now)
         if not catalog.ended:
-            report.open += written_early(self._now)
+            report.open += written_early(now)
         report.catalog = catalog.counts()
         report.numbers_later = len(billed.later)
-        self._count(planned)
-        missing = [one for one in planned if self._identity(one) not in self._there]
-        self._check(planned, missing, catalog)
+        self._count(said)
+        missing = [one for one in said if one.identity not in self._standing.values]
+        self._check(said, missing, catalog)
         if report.open or dry_run:
             report.state = "open" if report.open else "planned"
             return report
         self._append(catalog, missing)
         report.state = "written"
         if self._decided():
-            if not catalog.ended:
-                self._compare()
-            self._compare_numbers(planned)
-            report.differences += self._refused()
-            report.state = "differs" if report.differences else "complete"
-        if report.state == "complete" and catalog.end is not None:
-            asyncio.run(self._append_catalog([catalog.end]))
+            self._conclude(said, catalog)
         return report
 
-    # --- what is to be said
-
-    def _said(self) -> dict[tuple[str, str], bytes]:
-        """What a run before has said in the new installation, by customer and event id."""
-        found: dict[tuple[str, str], bytes] = {}
-        begins = event_id(self._left.origin, "")
-        mark = begins.encode()
-        for value in self._values(BUDGETS.name):
-            if mark in value:
-                record = json.loads(value)
-                if str(record.get("event_id", "")).startswith(begins):
-                    found[str(record["customer_id"]), str(record["event_id"])] = value
-        return found
-
-    def _values(self, topic: str) -> Iterator[bytes]:
-        """All values of a topic of the new installation."""
-        prefix = self._settings.topic_prefix
-        bounds = read_bounds(self._bootstrap, prefix, self._now.partitions)
-        for partition in range(self._now.partitions):
-            with open_books(self._bootstrap, prefix, partition, bounds) as books:
-                for batch in books[topic].batches(0):
-                    yield from (record.value for record in batch if record.value is not None)
-
-    def _moment(self) -> int:
-        """As of when the old rows are read: a run before has fixed it, since the old workers may
-        have been started again to close periods."""
-        for value in self._there.values():
-            if occurred := json.loads(value).get("occurred_at"):
-                return parse_time_us(occurred)
-        return self._left.rows.domain_time_us
-
-    def _planned(self, later: set[str]) -> list[Planned]:
-        rows, origin, as_of_us = self._left.rows, self._left.origin, self._as_of_us
-        said: list[Carried] = []
-        for _, account in sorted(rows.accounts.items()):
-            said += carried_account(account, origin, as_of_us)
-        for _, task in sorted(rows.tasks.items()):
-            said += carried_task(task, origin, as_of_us)
-        for customer in sorted({*self._left.billings, *rows.billing}):
-            said += self._billing_facts(customer, billed=customer not in later)
-        partitions = self._now.partitions
-        return [
-            plan(cast(Kind, one.kind), one.customer_id, one.fields, one.event_id, partitions)
-            for one in said
-        ]
-
-    def _billing_facts(self, customer: str, *, billed: bool) -> list[Carried]:
-        """Terms in their order and, once nothing is to be closed in the old installation, credits
-        that no invoice has, and where documents go on."""
-        billing = self._left.billings.get(customer) or Billing(customer)
-        row = self._left.rows.billing.get(customer)
-        said = [self._told("terms", customer, one, _terms(one)) for one in billing.terms]
-        if not billed:
-            return said
-        cut = (0, 0) if row is None else (row.cut_generation, row.cut_sequence)
-        said += [
-            self._told("credit", customer, one, _credit(one))
-            for one in billing.credits
-            if place_of(one) > cut
-        ]
-        if row is not None and row.closed_to_us:
-            last = _terms(billing.terms[-1]) if billing.terms else {"plan": "default"}
-            opening = last | {"next_number": row.next_number, "billed_to": row.closed_to_us}
-            entry = {"entry_id": "invoices"}
-            said.append(self._told("terms", customer, entry, opening))
-        return said
-
-    def _told(self, kind: str, customer: str, entry: Plain, fields: dict[str, Any]) -> Carried:
-        name = event_id(self._left.origin, str(entry["entry_id"]))
-        at = {"occurred_at": format_time(self._as_of_us)}
-        return Carried(kind, customer, name, at | fields)
-
-    def _identity(self, one: Planned) -> tuple[str, str]:
-        return one.told.customer_id, one.told.event_id
-
-    def _count(self, planned: list[Planned]) -> None:
-        for one in planned:
-            kind = str(json.loads(one.value)["kind"])
-            if "next_number" in json.loads(one.value):
-                kind = "invoice number"
-            every, there = self._report.kinds.get(kind, (0, 0))
-            there += self._identity(one) in self._there
-            self._report.kinds[kind] = (every + 1, there)
+    def _count(self, said: list[ToSay]) -> None:
+        for one in said:
+            every, there = self._report.kinds.get(one.label, (0, 0))
+            there += one.identity in self._standing.values
+            self._report.kinds[one.label] = (every + 1, there)
         for account in self._left.rows.accounts.values():
             for denomination in account.budgeted:
                 amount = available(account, denomination, self._as_of_us)
                 self._report.left[denomination] = self._report.left.get(denomination, 0) + amount
 
-    def _check(self, planned: list[Planned], missing: list[Planned], catalog: CatalogPlan) -> None:
+    def _check(self, said: list[ToSay], missing: list[ToSay], catalog: CatalogPlan) -> None:
         """Raises SetupError where what was said before is not what would be said now, and where
         customers would be carried over into an installation that is in use."""
-        values = {self._identity(one): one.value for one in planned}
-        changed = {name for (name, event), value in self._there.items()
+        values = {one.identity: one.record.value for one in said}
+        changed = {name for (name, event), value in self._standing.values.items()
                    if values.get((name, event)) != value}  # fmt: skip
         if changed:
             raise SetupError(
@@ -267,12 +184,12 @@ class _Run:
                 action="Find out who used it. What it took since is to be granted less, or made "
                 "good, in the new installation by hand.",
             )
-        if not any(_kind(one) in ACCOUNT_KINDS for one in missing):
+        if not any(one.carried.kind in ACCOUNT_KINDS for one in missing):
             return
         why = ""
         if catalog.ended:
             why = "the carry-over into it is complete, and the old one has customers that are new"
-        elif not self._there and self._now.rows.accounts:
+        elif not self._standing.values and self._now.rows.accounts:
             why = "it has customers already"
         elif asyncio.run(group_members(self._bootstrap, self._settings.app_id)):
             why = "its workers run, and might grant the default plan to who has spent it"
@@ -285,7 +202,7 @@ class _Run:
 
     # --- saying it
 
-    def _append(self, catalog: CatalogPlan, missing: list[Planned]) -> None:
+    def _append(self, catalog: CatalogPlan, missing: list[ToSay]) -> None:
         prefix, origin = self._settings.topic_prefix, self._left.origin
         asyncio.run(self._append_catalog(catalog.records))
         old = read_latest(self._bootstrap, origin, PAID_CATALOGUE, self._left.partitions)
@@ -294,7 +211,7 @@ class _Run:
         if lacking and not catalog.ended:
             asyncio.run(append_latest(self._bootstrap, prefix, PAID_CATALOGUE, lacking))
             self._report.catalog["items of Paid's catalogue"] = len(lacking)
-        records = [(one.told.partition, one.key, one.value) for one in missing]
+        records = [(one.told.partition, one.key, one.value) for one in (m.record for m in missing)]
         if records:
             asyncio.run(append_facts(self._bootstrap, prefix, BUDGETS.name, records))
 
@@ -329,55 +246,15 @@ class _Run:
                     return True
         return False
 
-    def _compare(self) -> None:
-        """Every customer as the new workers have it, beside the old rows."""
-        report, before, now = self._report, self._left.rows, self._now.rows
-        at_us = max(self._as_of_us, now.domain_time_us)
-        for customer, account in sorted(before.accounts.items()):
-            found = now.accounts.get(customer)
-            if found is not None and (found.events or found.signals or found.holds):
-                report.moved_on += 1
-                continue
-            report.compared += 1
-            lines = account_differences(account, found, at_us)
-            report.differences += [f"{customer}: {line}" for line in lines]
-
-    def _compare_numbers(self, planned: list[Planned]) -> None:
-        for one in planned:
-            record = json.loads(one.value)
-            if "next_number" in record:
-                customer = one.told.customer_id
-                row = self._now.rows.billing.get(customer)
-                if row is None or row.next_number < record["next_number"]:
-                    self._report.differences.append(f"{customer}: its invoices begin anew")
-
-    def _refused(self) -> list[str]:
-        """What no worker took, by its dead letters."""
-        mark, found = event_id(self._left.origin, "").encode(), []
-        for value in self._values(DEAD_LETTERS.name):
-            letter = codec.decode_dead_letter(value)
-            if letter.topic == BUDGETS.name and mark in b64decode(letter.record_value or ""):
-                found.append(f"{letter.entry_id}: {letter.code}: {letter.reason}")
-        return found
-
-
-def _kind(one: Planned) -> str:
-    return str(json.loads(one.value)["kind"])
-
-
-def _terms(one: Plain) -> dict[str, Any]:
-    return {
-        "plan": one["plan"] or None,
-        "card": one["card"] or None,
-        "zone": one["zone"],
-        "anchor_day": int(one["anchor_day"]),
-        "effective_from": int(one["terms_from"]) or None,
-    }
-
-
-def _credit(one: Plain) -> dict[str, Any]:
-    reason = str(one["reason"])
-    if one["number"]:
-        # The new installation does not know that document, so only a person is told.
-        reason = f"{one['number']}: {reason}"[:REASON_CHARS_MAX]
-    return {"amount": one["amount"], "currency": one["currency"], "reason": reason}
+    def _conclude(self, said: list[ToSay], catalog: CatalogPlan) -> None:
+        """Compares; where nothing differs, the rules are again as they were."""
+        report, now = self._report, self._now
+        if not catalog.ended:
+            found = compare_accounts(self._left.rows, now.rows, self._as_of_us)
+            report.compared, report.moved_on = found.customers, found.moved_on
+            report.differences += found.differences
+        report.differences += numbers_that_begin_anew(said, now.rows)
+        report.differences += read_refused(now, self._left.origin)
+        report.state = "differs" if report.differences else "complete"
+        if not report.differences and catalog.end is not None:
+            asyncio.run(self._append_catalog([catalog.end]))

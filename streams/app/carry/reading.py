@@ -7,14 +7,21 @@ anything; nothing is held of usage but how much of each customer's is not invoic
 
 import asyncio
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
 from schemas import codec
 from schemas.structs import CatalogRecord, Lease, Tick
 from schemas.topics import ACCOUNTS_CHANGELOG, CATALOG, INBOUND, PREFLIGHTS
-from streams.adapters.books import ChangelogImage, KafkaBook, LogEnds, open_books, read_ends
+from streams.adapters.books import (
+    ChangelogImage,
+    KafkaBook,
+    LogEnds,
+    open_books,
+    read_bounds,
+    read_ends,
+)
 from streams.app.addresses import kafka_bootstrap
 from streams.app.generations import check_topics, recorded_generation
 from streams.app.invoices.books import BILLED, Log, heads, open_log
@@ -130,6 +137,16 @@ def read_rows(settings: Settings, partitions: int) -> Rows:
         with open_books(bootstrap, prefix, partition, bounds) as books:
             rows.add(partition, ChangelogImage(books[ACCOUNTS_CHANGELOG.name]).accounts())
     return rows
+
+
+def read_values(settings: Settings, partitions: int, topic: str) -> Iterator[bytes]:
+    """All values of one of an installation's topics, partition by partition."""
+    bootstrap, prefix = kafka_bootstrap(settings), settings.topic_prefix
+    bounds = read_bounds(bootstrap, prefix, partitions)
+    for partition in range(partitions):
+        with open_books(bootstrap, prefix, partition, bounds) as books:
+            for batch in books[topic].batches(0):
+                yield from (record.value for record in batch if record.value is not None)
 
 
 def _read_catalog(left: Left, ends: LogEnds) -> None:

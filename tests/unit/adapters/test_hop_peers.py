@@ -8,6 +8,7 @@ from schemas import codec
 from schemas.rpc import Answer, Ask, ErrorAnswer
 from streams.adapters.frames import ASK_BYTES_MAX, HEADER, HopLimits
 from streams.adapters.hop import ASK_HEAD
+from tests.embedded_waiting import until_async
 from tests.unit.adapters.hop_desks import (
     SECONDS,
     SECRET,
@@ -101,9 +102,7 @@ async def test_a_peer_that_does_not_read_is_asked_no_more_and_then_cut_off() -> 
         payload = ASK_HEAD.pack(0, 1_000) + codec.encode(lookup("x" * 10_000))
         for number in range(asks):
             writer.write(HEADER.pack(len(payload), number) + payload)
-        async with asyncio.timeout(SECONDS):
-            while server.connections:  # noqa: ASYNC110 - a poll under a deadline
-                await asyncio.sleep(0.01)
+        await until_async(lambda: not server.connections, "a connection that was cut", SECONDS)
         writer.close()
     # The buffers of both sockets take some megabytes of answers, and one read some asks more.
     assert 0 < len(desk.asked) < asks / 2

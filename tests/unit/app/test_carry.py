@@ -1,14 +1,17 @@
 """When an installation is at rest, and what of its catalog another one takes over."""
 
+import json
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from schemas.partitioner import partition_of
 from schemas.structs import Rules
 from streams.app.carry.catalog import plan_catalog
 from streams.app.carry.reading import Left, Unbilled
 from streams.app.carry.resting import judge_billing, open_ends, written_early
+from streams.app.carry.saying import to_say
 from streams.domain.billing import Billing as BillingRow
 from streams.domain.budget import Account
 from streams.domain.holds import Hold
@@ -37,7 +40,7 @@ def old(tmp_path: Path) -> Left:
     """Acme is billed up to April, by the card `pro`."""
     found = left(tmp_path, catalog_record("rate_card", id="pro", version="1"))
     found.billings["acme"] = Billing("acme")
-    found.billings["acme"].add(terms())
+    found.billings["acme"].add(terms(entry_id="t"))
     march = close("2026-03-01", "2026-04-01", "2026-03", generation=1, sequence=9)
     found.billings["acme"].add(march)
     found.billings["acme"].add(march | {"kind": "invoice_issue"})
@@ -144,3 +147,22 @@ def test_a_version_that_says_something_else_is_never_written_over(tmp_path: Path
     )
     with pytest.raises(SetupError, match="rate_card/pro/1 says something else"):
         plan_catalog(left(tmp_path, rules("1"), mine), left(tmp_path, rules("1"), other))
+
+
+def test_what_is_told_of_a_record_without_decoding_it_is_what_stands_in_it(old: Left) -> None:
+    old.rows.accounts = {"acme": Account("acme"), "globex": Account("globex", budgeted=["unit"])}
+    old.rows.tasks = {"job": Task("job", denomination="unit", ceiling=5)}
+    said = to_say(old, set(), NOW_US, 4)
+    assert [one.label for one in said] == [
+        *("limit", "grant", "ceiling", "terms", "invoice number"),
+    ]
+    for one in said:
+        record = json.loads(one.record.value)
+        assert one.identity == (record["customer_id"], record["event_id"])
+        assert one.identity == (one.record.told.customer_id, one.record.told.event_id)
+        assert (one.carried.kind, one.next_number) == (record["kind"], record.get("next_number"))
+        assert one.record.told.partition == partition_of(record["customer_id"].encode(), 4)
+
+
+def test_of_who_is_billed_later_only_the_terms_are_said(old: Left) -> None:
+    assert [one.label for one in to_say(old, {"acme"}, NOW_US, 4)] == ["terms"]

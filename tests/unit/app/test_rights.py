@@ -5,7 +5,17 @@ from pathlib import Path
 import pytest
 
 from schemas.topics import ASKS, SIGNALS, TOPICS, USAGE
-from streams.app.rights import RIGHTS, ROLES, Role, acls, command_lines, topic_rights
+from streams.adapters.acls import Acl
+from streams.app.rights import (
+    RIGHTS,
+    ROLES,
+    Role,
+    acls,
+    carry_acls,
+    command_lines,
+    topic_rights,
+)
+from streams.cli import main
 from streams.settings import Settings
 from tests.kafka_guide import head, rights_table
 
@@ -65,6 +75,43 @@ def test_only_a_worker_begins_transactions_and_a_restore() -> None:
 def test_each_role_joins_its_own_group(role: Role, group: str) -> None:
     found = [acl for acl in acls(SETTINGS, role, "u") if acl.kind == "group"]
     assert [(acl.name, acl.operation, acl.prefixed) for acl in found] == [(group, "Read", False)]
+
+
+def test_who_carries_over_reads_the_old_installation_and_writes_only_in_the_new_one() -> None:
+    given = carry_acls(SETTINGS, "u", "old.", "old")
+    of_old = {(acl.kind, acl.name): set[str]() for acl in given if acl.name.startswith("old")}
+    for acl in given:
+        if acl.name.startswith("old"):
+            of_old[acl.kind, acl.name].add(acl.operation)
+    assert of_old.pop(("group", "old")) == {"Describe"}
+    assert of_old == {("topic", f"old.{topic.name}"): {"Read", "Describe"} for topic in TOPICS}
+    assert [acl for acl in given if not acl.name.startswith("old")] == [
+        Acl("User:u", "topic", "t.paid-catalogue", "Write")
+    ]
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--from-prefix=old.", "--from-app-id=old"),
+        ("--from-prefix=old.", "--role=operator"),
+        ("--from-app-id=old", "--role=operator"),
+        ("--from-prefix=old.", "--from-app-id=old", "--role=worker"),
+        ("--from-prefix=old.", "--from-app-id=old", "--role=operator", "--role=worker"),
+    ],
+)
+def test_rights_for_a_carry_over_are_those_of_an_operator_over_a_named_installation(
+    words: tuple[str, ...], capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main.run(["topics", "acls", *words]) == 2
+    assert "go with --role operator alone" in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_thing_that_gets_rights_for_two_reasons_is_one_line() -> None:
+    given = acls(SETTINGS, "operator", "u") + carry_acls(SETTINGS, "u", "old.", "old")
+    (line,) = [one for one in command_lines(given, "k:9092") if one.endswith(" t.paid-catalogue")]
+    assert "--operation Read " in line
+    assert "--operation Write " in line
 
 
 def test_the_lines_are_what_kafka_acls_takes() -> None:
