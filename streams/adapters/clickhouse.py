@@ -57,6 +57,7 @@ TRANSIENT_CODES: Final = frozenset(
 """Codes of troubles that may pass, or whose outcome only the mark can tell."""
 
 SETUP_ACTIONS: Final = {
+    47: "Run `tollgate migrate`, if the query is none of your own: tables lack one of its columns.",
     60: "Run `tollgate migrate`.",
     81: "Run `tollgate migrate`.",
     164: "Use a user that may write, or a query that only reads.",
@@ -65,8 +66,8 @@ SETUP_ACTIONS: Final = {
     497: "Grant the user what the message names, or check TOLLGATE_CLICKHOUSE_USER.",
     516: "Check TOLLGATE_CLICKHOUSE_USER and TOLLGATE_CLICKHOUSE_PASSWORD.",
 }
-"""Codes of a wrong setup (unknown table or database, read-only, access), and what to do about
-each."""
+"""Codes of a wrong setup (unknown column, table or database, read-only, access), and what to do
+about each."""
 
 READ_ONLY_CODES: Final = frozenset({164, 497})
 """READONLY and ACCESS_DENIED: what a connection for reading gets for anything else."""

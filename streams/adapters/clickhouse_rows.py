@@ -53,6 +53,8 @@ INSERT_SETTINGS: Final[dict[str, Any]] = {
     # A field that the table lacks, or a null where it has none, is a drift and not a default.
     "input_format_skip_unknown_fields": 0,
     "input_format_null_as_default": 0,
+    # They are given by the expressions that the table itself has for them.
+    "insert_allow_materialized_columns": 1,
     # Through a Distributed table: the answer comes when the shard has the rows, not when this
     # server has noted that it is to send them. Elsewhere it has no effect.
     "distributed_foreground_insert": 1,
@@ -84,6 +86,8 @@ class TableShape:
     names: tuple[str, ...] = ()
     made: str = ""
     """`values`, each called by its column: what a SELECT compares with the table itself."""
+    derived: tuple[tuple[str, str], ...] = ()
+    """Columns that ClickHouse makes of the others, and the expression of each."""
 
 
 class ClickHouseRows:
@@ -179,14 +183,23 @@ def insert_statement(
 
 def guarded_insert(table: str, shape: TableShape, read_mark: str, mark: int) -> str:
     """An INSERT whose body counts only if the query `read_mark` still gives `mark`, and the body
-    is here in time."""
-    return (
-        f"INSERT INTO {table} ({shape.columns}) SELECT {shape.values} "  # noqa: S608 - our own names and integers
+    is here in time.
+
+    It gives derived columns as well, by their own expressions: in a SELECT, ClickHouse evaluates
+    what stands in an `if` for the rows that it is for, for a column that is not given of all
+    (decision 040)."""
+    guarded = (
         f"FROM input($${shape.structure}$$) "
         f"WHERE ({read_mark}) = {mark:d} "
         f"AND NOT throwIf(nowInBlock() > now() + INTERVAL {BODY_SECONDS_MAX} SECOND, "
-        "'the body of the insert arrived too late') FORMAT JSONEachRow"
+        "'the body of the insert arrived too late')"
     )
+    columns, read = shape.columns, f"SELECT {shape.values} {guarded}"
+    if shape.derived:
+        columns += "".join(f", `{name}`" for name, _ in shape.derived)
+        made = ", ".join(expression for _, expression in shape.derived)
+        read = f"SELECT {shape.columns}, {made} FROM (SELECT {shape.made} {guarded})"  # noqa: S608 - our own names and integers
+    return f"INSERT INTO {table} ({columns}) {read} FORMAT JSONEachRow"
 
 
 def describe(clickhouse: ClickHouse, table: str) -> TableShape:
@@ -211,12 +224,12 @@ def describe(clickhouse: ClickHouse, table: str) -> TableShape:
             action=f"Run `ALTER TABLE {table} MODIFY SETTING {setting} = {WINDOW_MIN}`: without "
             "them an interrupted insert could count twice.",
         )
-    columns = clickhouse.query(
-        "SELECT name, type, default_expression FROM system.columns "
-        "WHERE database = {d:String} AND table = {t:String} AND default_kind IN ('', 'DEFAULT') "
-        "ORDER BY position",
+    found = clickhouse.query(
+        "SELECT name, type, default_expression, default_kind FROM system.columns "
+        "WHERE database = {d:String} AND table = {t:String} ORDER BY position",
         where,
     ).rows
+    columns = [one[:3] for one in found if one[3] in ("", "DEFAULT")]
     read = [_column(str(name), str(kind), str(default)) for name, kind, default in columns]
     return TableShape(
         columns=", ".join(f"`{name}`" for name, _, _ in columns),
@@ -227,6 +240,7 @@ def describe(clickhouse: ClickHouse, table: str) -> TableShape:
         made=", ".join(
             f"{value} AS `{name}`" for (name, _, _), (_, value) in zip(columns, read, strict=True)
         ),
+        derived=tuple((str(one[0]), str(one[2])) for one in found if one[3] == "MATERIALIZED"),
     )
 
 
