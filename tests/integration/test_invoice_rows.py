@@ -20,7 +20,7 @@ from schemas.structs import (
 )
 from streams.adapters.audited_rows import ClickHouseAuditedRows
 from streams.adapters.clickhouse import ClickHouse
-from streams.adapters.clickhouse_rows import ClickHouseRows
+from streams.adapters.clickhouse_rows import ClickHouseRows, describe, insert_statement
 from streams.errors import SetupError
 from streams.invoicing.billing import KINDS, Plain, place_of, read_billing
 from streams.ports import NO_ROWS
@@ -138,6 +138,15 @@ def test_rows_from_before_the_column_of_entries_say_the_same(stack: Any) -> None
         done = "SELECT min(is_done) FROM system.mutations WHERE database = currentDatabase()"
         until(lambda: clickhouse.query(done).rows == [(1,)], "the old rows have the column")
         assert known(clickhouse) == told()
+
+
+def test_what_the_sink_gives_is_what_the_table_makes_of_the_row(filled: ClickHouse) -> None:
+    shape = describe(filled, "ledger")
+    assert [name for name, _ in shape.derived] == ["billing_entry", "billing_lines"]
+    for name, expression in shape.derived:
+        assert f"`{name}`" in insert_statement("ledger", shape, 1, 0, NO_ROWS)
+        differ = f"SELECT countIf({name} != {expression}), countIf({name} != '') > 0 FROM ledger"
+        assert filled.query(differ).rows == [(0, True)]
 
 
 def known(clickhouse: ClickHouse, *, with_lines: bool = True) -> list[Plain]:
