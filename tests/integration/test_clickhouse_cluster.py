@@ -11,9 +11,11 @@ import pytest
 from schemas import codec
 from streams.adapters.clickhouse import ClickHouse
 from streams.adapters.clickhouse_rows import ClickHouseRows, describe
+from streams.invoicing.billing import read_billing
 from streams.ports import NO_ROWS
 from streams.sink.cluster import SHARDED
 from tests.clickhouse_shards import for_one_server, running_shards, statements
+from tests.invoice_facts import Invoiced, close, credit, issue, line, terms, totals_of
 from tests.random_ledger import insert_entries, random_entries
 from tests.rows import rows
 
@@ -123,6 +125,21 @@ async def test_views_over_shards_say_what_they_say_over_one_server(
         due = clickhouse.query(f"SELECT {figures} FROM {view}").rows
         for shard in empty:
             assert shard.query(f"SELECT {figures} FROM {view}").rows == due, view
+
+
+async def test_what_invoices_are_made_of_is_the_same_over_shards(
+    empty: Sequence[ClickHouse], clickhouse: ClickHouse
+) -> None:
+    books, lines = Invoiced(), [line(1, "8")]
+    books.tell(terms(), credit(), close(0))
+    books.tell(issue(lines=lines, totals=totals_of(lines)))
+    for target in (clickhouse, empty[0]):
+        await insert_entries(target, books.entries)
+    due = read_billing(clickhouse, ["acme"], with_lines=True)
+    assert [one["number"] for one in due["acme"].closes] == ["acme-0001"]
+    assert [len(one["lines"]) for one in due["acme"].issues] == [1]
+    for shard in empty:
+        assert read_billing(shard, ["acme"], with_lines=True) == due
 
 
 def test_a_table_over_shards_is_judged_by_the_rows_behind_it(
