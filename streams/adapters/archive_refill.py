@@ -165,8 +165,11 @@ class Refill:
         try:
             await self._producer.start()
             await self._ends.start()
-        except KafkaError as error:
-            raise _stopped("the broker", error) from error
+        except BaseException as error:
+            await self.__aexit__()
+            if isinstance(error, KafkaError):
+                raise _stopped("the broker", error) from error
+            raise
         return self
 
     async def __aexit__(self, *_exc: object) -> None:

@@ -15,7 +15,7 @@ from aiokafka.errors import KafkaError
 
 from schemas.client.kafka_access import Bootstrap, client_options
 from streams.adapters.kafka_trouble import kafka_trouble, no_topic
-from streams.errors import FaultError, SetupError
+from streams.errors import FaultError
 
 log = logging.getLogger(__name__)
 
@@ -84,7 +84,8 @@ class FollowedTopic(ABC):
                 f"{self._what} cannot be read: {type(error).__name__}: {error}",
                 action="Check that the broker runs and that TOLLGATE_KAFKA_BOOTSTRAP names it.",
             ) from error
-        except SetupError:
+        except BaseException:
+            # Cancelled as well: who starts a gateway may be asked to stop.
             await self.stop()
             raise
         self._task = asyncio.create_task(self._follow())

@@ -283,9 +283,12 @@ class KafkaLeaseLog:
                 )
                 try:
                     await consumer.start()
-                except KafkaError as error:
+                except BaseException as error:
+                    # Cancelled as well: whoever asks waits only so long.
                     await _stop(consumer)
-                    raise _unread(TopicPartition(self._topic, -1), error) from error
+                    if isinstance(error, KafkaError):
+                        raise _unread(TopicPartition(self._topic, -1), error) from error
+                    raise
                 self._consumers[isolation] = consumer
             return self._consumers[isolation]
 

@@ -51,8 +51,12 @@ class InboundPositions:
 
     async def __aenter__(self) -> Self:
         """Connect."""
-        await self._consumer.start()
-        await self._admin.start()
+        try:
+            await self._consumer.start()
+            await self._admin.start()
+        except BaseException:
+            await self.__aexit__()
+            raise
         return self
 
     async def __aexit__(self, *_exc: object) -> None:

@@ -30,8 +30,9 @@ FOLD_SECONDS: Final = 5.0
 """Within which a record that was acknowledged comes back. It takes milliseconds; a broker that was
 just lost takes seconds."""
 
-LOOK_SECONDS: Final = 1.0
-"""For reading the topic to its end before something is said not to exist."""
+LOOK_SECONDS: Final = 5.0
+"""For reading the topic to its end before something is listed, changed, or said not to exist. It
+takes a few milliseconds; where the broker does not answer, what is known is told."""
 
 
 class CatalogueLog(Protocol):

@@ -40,8 +40,12 @@ def catalogue(services: Services) -> Catalogue:
 async def page(
     services: Services, request: Request, family: Family, fits: Fits | None
 ) -> tuple[list[CatalogueItem], Any]:
-    """The items of the page that was asked for, and where it stands; `fits` None takes all."""
-    view, query = catalogue(services).view, request.query
+    """The items of the page that was asked for, and where it stands; `fits` None takes all.
+
+    What another gateway has answered before is on it, where the log can be read in time."""
+    kept, query = catalogue(services), request.query
+    await kept.catch_up()
+    view = kept.view
     limit = min(_number(query, "limit", PAGE_MAX) or PAGE_MAX, PAGE_MAX)
     offset = _number(query, "offset", 0)
     if query.get("externalId"):

@@ -74,11 +74,14 @@ class Watch:
             auto_offset_reset="earliest",
             fetch_max_wait_ms=20,
         )
-        await consumer.start()
-        consumer.assign([TopicPartition(topic, partition) for partition in range(PARTITIONS)])
-        while True:
-            for place in await consumer.getmany(timeout_ms=50):
-                self.seen[place.partition].append(time.monotonic())
+        try:
+            await consumer.start()
+            consumer.assign([TopicPartition(topic, partition) for partition in range(PARTITIONS)])
+            while True:
+                for place in await consumer.getmany(timeout_ms=50):
+                    self.seen[place.partition].append(time.monotonic())
+        finally:
+            await consumer.stop()
 
     async def until(self, condition: Callable[[], bool], what: str) -> None:
         """Returns when a condition holds."""

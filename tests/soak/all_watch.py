@@ -52,9 +52,9 @@ class LagWatch:
             bootstrap_servers=self._settings.kafka_bootstrap, isolation_level="read_committed"
         )
         admin = AIOKafkaAdminClient(bootstrap_servers=self._settings.kafka_bootstrap)
-        await consumer.start()
-        await admin.start()
         try:
+            await consumer.start()
+            await admin.start()
             while not self._ending:
                 workers = await self._within(self._behind(consumer, admin))
                 rows = await self._within(self._not_inserted(consumer))

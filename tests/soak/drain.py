@@ -73,9 +73,9 @@ async def _drain_group(settings: Settings, topics: Iterable[Topic]) -> None:
     ]
     consumer = AIOKafkaConsumer(bootstrap_servers=settings.kafka_bootstrap)
     admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka_bootstrap)
-    await consumer.start()
-    await admin.start()
     try:
+        await consumer.start()
+        await admin.start()
         ends = await consumer.end_offsets(places)
         behind: dict[str, tuple[int, int]] = {}
 
@@ -111,9 +111,9 @@ async def _settle(settings: Settings) -> None:
     visible = AIOKafkaConsumer(
         bootstrap_servers=settings.kafka_bootstrap, isolation_level="read_committed"
     )
-    await everything.start()
-    await visible.start()
     try:
+        await everything.start()
+        await visible.start()
         open_ones: dict[str, tuple[int, int]] = {}
 
         async def all_ended() -> bool:
