@@ -76,17 +76,16 @@ DISTRIBUTED: Final = re.compile(
 
 @dataclass(frozen=True, slots=True)
 class TableShape:
-    """What an insert into one table looks like. `columns`, `structure` and `values` belong
+    """What an insert into one table looks like. `columns`, `structure` and `made` belong
     together."""
 
     columns: str
     structure: str
-    values: str
+    made: str
+    """The values of a row as it is read, each called by its column."""
     replicated: bool
-    names: tuple[str, ...] = ()
-    made: str = ""
-    """`values`, each called by its column: what a SELECT compares with the table itself."""
-    derived: tuple[tuple[str, str], ...] = ()
+    names: tuple[str, ...]
+    derived: tuple[tuple[str, str], ...]
     """Columns that ClickHouse makes of the others, and the expression of each."""
 
 
@@ -188,18 +187,15 @@ def guarded_insert(table: str, shape: TableShape, read_mark: str, mark: int) -> 
     It gives derived columns as well, by their own expressions: in a SELECT, ClickHouse evaluates
     what stands in an `if` for the rows that it is for, for a column that is not given of all
     (decision 040)."""
-    guarded = (
-        f"FROM input($${shape.structure}$$) "
+    columns = (shape.columns, *(f"`{name}`" for name, _ in shape.derived))
+    given = (shape.columns, *(expression for _, expression in shape.derived))
+    return (
+        f"INSERT INTO {table} ({', '.join(columns)}) SELECT {', '.join(given)} "  # noqa: S608 - our own names and integers
+        f"FROM (SELECT {shape.made} FROM input($${shape.structure}$$) "
         f"WHERE ({read_mark}) = {mark:d} "
         f"AND NOT throwIf(nowInBlock() > now() + INTERVAL {BODY_SECONDS_MAX} SECOND, "
-        "'the body of the insert arrived too late')"
+        "'the body of the insert arrived too late')) FORMAT JSONEachRow"
     )
-    columns, read = shape.columns, f"SELECT {shape.values} {guarded}"
-    if shape.derived:
-        columns += "".join(f", `{name}`" for name, _ in shape.derived)
-        made = ", ".join(expression for _, expression in shape.derived)
-        read = f"SELECT {shape.columns}, {made} FROM (SELECT {shape.made} {guarded})"  # noqa: S608 - our own names and integers
-    return f"INSERT INTO {table} ({columns}) {read} FORMAT JSONEachRow"
 
 
 def describe(clickhouse: ClickHouse, table: str) -> TableShape:
@@ -234,7 +230,6 @@ def describe(clickhouse: ClickHouse, table: str) -> TableShape:
     return TableShape(
         columns=", ".join(f"`{name}`" for name, _, _ in columns),
         structure=", ".join(structure for structure, _ in read),
-        values=", ".join(value for _, value in read),
         replicated=replicated,
         names=tuple(str(name) for name, _, _ in columns),
         made=", ".join(
